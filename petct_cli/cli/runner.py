@@ -1,0 +1,267 @@
+"""stdin -> stage -> stdout: the one place where a filter's behaviour is decided.
+
+Bad lines are reported and skipped, failed records keep their identity, upstream failures pass through, order is kept
+under ``--jobs``, each record is flushed, a closed pipe ends in silence, and the exit code remembers what went wrong.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
+
+from petct_cli.cli.reporting import Reporter
+from petct_cli.cli.shared import Shared
+from petct_cli.cli.sources import BadLine, Item
+from petct_cli.core.errors import ExitCode, PetctError
+from petct_cli.core.jsonl import encode
+from petct_cli.core.lock import exclusive
+from petct_cli.core.parallel import open_executor, ordered_map
+from petct_cli.core.records import ErrorInfo, Record
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """A filter that works on one record at a time. Instances must be picklable."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    consumes: ClassVar[tuple[type[Record], ...]]
+
+    def __call__(self, record: Any) -> Iterable[Record]:
+        """Return what becomes of `record`; raise `PetctError` to fail it."""
+        ...
+
+
+@runtime_checkable
+class WholeStage(Protocol):
+    """A filter that must see all records before it can say anything (``train``, ``score``)."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    consumes: ClassVar[tuple[type[Record], ...]]
+
+    def collect(self, records: Iterable[Any]) -> Iterable[Record]:
+        """Return what becomes of `records`, failed ones included."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What one record became: in a worker process this is all that comes back."""
+
+    records: list[Record]
+    worked: bool
+    bug: str | None = None
+
+
+@dataclass
+class _Counts:
+    records: int = 0
+    written: int = 0
+    failed: int = 0
+    inherited_failures: int = 0
+    bad_lines: int = 0
+    bugs: int = field(default=0)
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: int(value) for name, value in vars(self).items()}
+
+
+class _StopEarly(Exception):
+    """``--fail-fast`` met its first failure."""
+
+
+def run(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -> None:
+    """Run `stage` over `source`, write its records to stdout and exit with the contract's code.
+
+    Raises
+    ------
+    SystemExit
+        With an `ExitCode` other than 0.
+    """
+    code = execute(stage, source, shared)
+    if code:
+        raise SystemExit(int(code))
+
+
+def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -> ExitCode:
+    """Do the work of `run` and return the exit code."""
+    reporter = Reporter(stage.name, quiet=shared.quiet, json_logs=shared.json_logs)
+    counts = _Counts()
+    code = ExitCode.OK
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(shared.lock))
+            stack.enter_context(reporter.progress())
+            out = _Output()
+            try:
+                _pump(stage, source, shared, reporter, counts, out)
+            except _StopEarly:
+                pass
+            except PetctError as error:
+                out.close()
+                reporter.line(str(error) + f" [{error.code}]")
+                code = error.exit_code if error.exit_code != ExitCode.RECORDS_FAILED else ExitCode.INPUT_UNUSABLE
+            reporter.finish(counts.as_dict())
+            out.close()
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.BROKEN_PIPE
+    except PetctError as error:
+        reporter.line(str(error) + f" [{error.code}]")
+        return error.exit_code
+    except KeyboardInterrupt:
+        reporter.line("interrupted; the same command goes on from here")
+        return ExitCode.INTERRUPTED
+    if code:
+        return code
+    return _verdict(counts, shared)
+
+
+def _verdict(counts: _Counts, shared: Shared) -> ExitCode:
+    if counts.bugs:
+        return ExitCode.BUG
+    failed = counts.failed + counts.bad_lines
+    if shared.max_failures.exceeded(failed, counts.records - counts.inherited_failures):
+        return ExitCode.RECORDS_FAILED
+    return ExitCode.OK
+
+
+class _Output:
+    """stdout as bytes, flushed per record."""
+
+    def __init__(self) -> None:
+        self._file: BinaryIO = sys.stdout.buffer
+
+    def write(self, record: Record) -> None:
+        self._file.write(encode(record) + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.flush()
+
+
+def _pump(
+    stage: Stage | WholeStage,
+    source: Iterable[Item],
+    shared: Shared,
+    reporter: Reporter,
+    counts: _Counts,
+    out: _Output,
+) -> None:
+    items = _readable(source, stage.name, shared, reporter, counts)
+    if shared.dry_run:
+        for record in items:
+            reporter.line(f"would work on {record.id}" if _wanted(stage, record) else f"would pass on {record.id}")
+        return
+    if isinstance(stage, WholeStage):
+        for record in stage.collect(items):
+            _emit(record, stage.name, reporter, counts, out, shared, mine=True)
+        return
+    with ExitStack() as stack:
+        # The source is closed first, the executor last: a closed pipe must not wait for work nobody will read.
+        executor, in_flight = stack.enter_context(open_executor(shared.jobs, shared.executor))
+        outcomes = stack.enter_context(
+            closing(_iterator(ordered_map(partial(_work, stage), items, executor, in_flight)))
+        )
+        for outcome in outcomes:
+            if outcome.bug:
+                counts.bugs += 1
+                reporter.line(outcome.bug)
+            for record in outcome.records:
+                _emit(record, stage.name, reporter, counts, out, shared, mine=outcome.worked)
+
+
+def _iterator(outcomes: Iterator[_Outcome]) -> Any:
+    """`ordered_map` is a generator; say so to `closing`."""
+    return outcomes
+
+
+def _readable(
+    source: Iterable[Item], stage: str, shared: Shared, reporter: Reporter, counts: _Counts
+) -> Iterator[Record]:
+    """Take the bad lines out, keeping what identity they have, and keep to the shard."""
+    for item in source:
+        counts.records += 1
+        if isinstance(item, BadLine):
+            reporter.fault(item.place, item.fault.code, item.fault.message)
+            counts.bad_lines += 1
+            if shared.fail_fast:
+                raise _StopEarly
+            if item.fault.record is None:
+                continue
+            error = ErrorInfo(stage=stage, code=item.fault.code, message=item.fault.message)
+            item = item.fault.record.with_fields(error=error)
+        if shared.shard is not None and not shared.shard.holds(item.id):
+            counts.records -= 1
+            continue
+        yield item
+
+
+def _wanted(stage: Stage | WholeStage, record: Record) -> bool:
+    return record.error is None and isinstance(record, stage.consumes)
+
+
+def _work(stage: Stage, record: Record) -> _Outcome:
+    """Run the stage on one record; everything that can go wrong with one record ends here."""
+    if record.error is not None:
+        return _Outcome(_pass_on(stage, record), worked=False)
+    if not isinstance(record, stage.consumes):
+        wanted = " or ".join(kind.TYPE or "any" for kind in stage.consumes)
+        message = f"a {record.type or 'nameless'} record, where {stage.name} reads {wanted}"
+        return _Outcome([record.failed(stage.name, "wrong_type", message)], worked=True)
+    try:
+        return _Outcome(list(stage(record)), worked=True)
+    except PetctError as error:
+        if error.exit_code != ExitCode.RECORDS_FAILED:
+            raise
+        return _Outcome([record.failed(stage.name, error.code, str(error))], worked=True)
+    except (KeyboardInterrupt, BrokenPipeError, MemoryError):
+        raise
+    except Exception as error:
+        # The exception's own text may show a value of the patient: only its type and place are told.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        message = f"a fault of petct itself: {type(error).__name__} at {where}"
+        return _Outcome([record.failed(stage.name, "bug", message)], worked=True, bug=f"{record.id}: {message}")
+
+
+def _pass_on(stage: Stage, record: Record) -> list[Record]:
+    """Let a stage that fans records out do so with a failed one, too."""
+    fan_out = getattr(stage, "fan_out_failed", None)
+    return [record] if fan_out is None or not isinstance(record, stage.consumes) else list(fan_out(record))
+
+
+def _emit(
+    record: Record, stage: str, reporter: Reporter, counts: _Counts, out: _Output, shared: Shared, *, mine: bool
+) -> None:
+    failed_here = record.error is not None and record.error.stage == stage and mine
+    if failed_here and record.error is not None:
+        counts.failed += 1
+        if record.error.code != "bug":
+            reporter.fault(record.id or "?", record.error.code, record.error.message)
+    elif record.error is not None:
+        counts.inherited_failures += 1
+    out.write(record)
+    counts.written += 1
+    reporter.advance()
+    if failed_here and shared.fail_fast:
+        raise _StopEarly
+
+
+def _abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot complain."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+
+
+def chain(*sources: Iterable[Item]) -> Iterator[Item]:
+    """Read one source after the other."""
+    return itertools.chain(*sources)

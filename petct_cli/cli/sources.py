@@ -1,0 +1,80 @@
+"""Where a command's records come from: files, ``-`` or stdin, line by line, with file and line number kept."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from petct_cli.core.errors import InputError, PetctError, UsageError
+from petct_cli.core.jsonl import BadLineError, decode
+from petct_cli.core.records import Record
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that could not be read as a record: where it stands and why."""
+
+    place: str
+    fault: BadLineError
+
+
+Item = Record | BadLine
+
+
+def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) -> Iterator[Item]:
+    """Yield the records of `files` in order; stdin for ``-`` or when there are none.
+
+    Parameters
+    ----------
+    any_json
+        Accept objects that petct did not write (`decode`).
+
+    Raises
+    ------
+    UsageError
+        ``stdin_is_terminal``: nobody types JSONL by hand.
+    InputError
+        ``no_such_file`` before the first record, so that a typing error costs nothing.
+    """
+    names = [str(file) for file in files or ["-"]]
+    for name in names:
+        if name != "-" and not Path(name).is_file():
+            raise InputError("no_such_file", f"{name}: no such file")
+    if "-" in names and sys.stdin is not None and sys.stdin.isatty():
+        raise UsageError("stdin_is_terminal", "nothing to read: give FILE, or pipe records in")
+    return _read_all(names, any_json)
+
+
+def _read_all(names: list[str], any_json: bool) -> Iterator[Item]:
+    for name in names:
+        if name == "-":
+            yield from _read_lines("stdin", sys.stdin.buffer, any_json)
+            continue
+        try:
+            with open(name, "rb") as file:
+                yield from _read_lines(name, file, any_json)
+        except OSError as error:
+            raise InputError("unreadable", f"{name}: {error.strerror}") from None
+
+
+def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
+    for number, line in enumerate(file, start=1):
+        if line.isspace():
+            continue
+        try:
+            record = decode(line.removeprefix(b"\xef\xbb\xbf"), any_json=any_json)
+        except BadLineError as fault:
+            yield BadLine(f"{name}:{number}", fault)
+            continue
+        yield record
+
+
+def is_manifest(path: str) -> bool:
+    """Say whether a PATH argument is a manifest (``-`` or a JSONL file) and not something to scan."""
+    return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())
+
+
+__all__ = ["BadLine", "Item", "PetctError", "is_manifest", "read_records"]

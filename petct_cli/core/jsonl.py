@@ -1,0 +1,139 @@
+"""Records as lines of UTF-8 JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from petct_cli.core.errors import RecordError
+from petct_cli.core.records import MODELS, SCHEMA, AnyRecord, Record
+
+_MAYBE_BIG_INTEGER = re.compile(rb"\d{19}")
+_INT64 = range(-(2**63), 2**64)
+
+
+class BadLineError(RecordError):
+    """A line that is no usable record.
+
+    Attributes
+    ----------
+    record
+        The line's record marked as failed, when enough of it could be read to keep its identity, else None.
+    """
+
+    def __init__(self, code: str, message: str, record: Record | None = None) -> None:
+        super().__init__(code, message)
+        self.record = record
+
+
+def encode(record: Record) -> bytes:
+    """Return `record` as one line of JSON, without the newline.
+
+    Raises
+    ------
+    RecordError
+        ``number_range`` when a value is NaN, infinite or an integer beyond 64 bits.
+    """
+    value = record.to_json()
+    try:
+        line = orjson.dumps(value)
+    except TypeError as error:
+        raise RecordError("number_range", f"a value cannot be written as JSON: {error}") from None
+    return line
+
+
+def _parse_object(line: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BadLineError("not_json", f"not JSON: {error.msg.split(':')[0]} at column {error.colno}") from None
+    if not isinstance(value, dict):
+        raise BadLineError("not_json", "not a JSON object")
+    if _MAYBE_BIG_INTEGER.search(line):
+        _refuse_big_integers(line)
+    return value
+
+
+def _refuse_big_integers(line: bytes) -> None:
+    """Look closely: orjson turns integers beyond 64 bits into floats; the standard library keeps them exact, so that they can be seen."""
+    import json
+
+    def checked(literal: str) -> int:
+        number = int(literal)
+        if number not in _INT64:
+            raise BadLineError("number_range", "an integer beyond 64 bits")
+        return number
+
+    json.loads(line, parse_int=checked)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _explain(error: ValidationError) -> str:
+    """Say what is wrong with a record in terms of fields only; pydantic's own text would show the value."""
+    faults = error.errors(include_input=False, include_context=False, include_url=False)
+    first = faults[0]
+    field = _field(first["loc"])
+    message = f"missing field {field}" if first["type"] == "missing" else f"bad field {field}: {first['type']}"
+    return message if len(faults) == 1 else f"{message} and {len(faults) - 1} more"
+
+
+def _salvage(value: dict[str, Any], stage: str, code: str, message: str) -> Record | None:
+    """Keep the identity of a record that cannot be read in full."""
+    if not isinstance(value.get("id"), str):
+        return None
+    kept = {key: value[key] for key in ("type", "schema", "id", "study", "patient", "split") if key in value}
+    try:
+        record = AnyRecord.model_validate(kept)
+    except ValidationError:
+        return None
+    return record.failed(stage, code, message)
+
+
+def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Record:
+    """Read one line as the record that its ``type`` says it is.
+
+    Parameters
+    ----------
+    line
+        UTF-8 JSON of one object.
+    stage
+        Name to put in the ``error`` of a record that can only be kept as failed.
+    any_json
+        Accept objects of unknown ``type`` (or none) as `AnyRecord`.
+
+    Raises
+    ------
+    BadLineError
+        ``not_json``, ``number_range``, ``unknown_type``, ``schema_newer`` or ``invalid_record``; the message names the
+        field and never its value.
+    """
+    value = _parse_object(line)
+    kind = value.get("type")
+    model = MODELS.get(kind) if isinstance(kind, str) else None
+    if any_json:
+        return _validate(AnyRecord, line, value, stage)
+    schema = value.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        message = f"schema {schema} is newer than {SCHEMA}, the newest that this petct reads"
+        raise BadLineError("schema_newer", message, _salvage(value, stage, "schema_newer", message))
+    if model is None:
+        message = "missing field type" if kind is None else "unknown record type"
+        raise BadLineError("unknown_type", message, _salvage(value, stage, "unknown_type", message))
+    return _validate(model, line, value, stage)
+
+
+def _validate(model: type[Record], line: bytes, value: dict[str, Any], stage: str) -> Record:
+    try:
+        return model.model_validate_json(line)
+    except ValidationError as error:
+        message = _explain(error)
+    if "error" in value and model is not AnyRecord:
+        # An upstream failure may lack what only success would have filled in: its identity still travels.
+        return _validate(AnyRecord, line, value, stage)
+    raise BadLineError("invalid_record", message, _salvage(value, stage, "invalid_record", message))

@@ -1,0 +1,259 @@
+"""The records that travel through a petct pipe: one frozen pydantic model per ``type``.
+
+Optional fields are absent rather than null. Keys that a model does not know pass through. Build a record with every
+field you mean to write given explicitly (``type`` and ``schema`` are filled in), change one with `with_fields`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = 1
+
+Side = Literal["left", "right", "bilateral"]
+Task = Literal["report", "vqa", "compare"]
+Split = Literal["train", "val", "test"]
+
+
+class Part(BaseModel):
+    """A piece of a record: frozen, strict, unknown keys kept."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
+
+
+class ErrorInfo(Part):
+    """Why a record failed, and in which stage."""
+
+    stage: str
+    code: str
+    message: str
+
+
+class ProvenanceEntry(Part):
+    """One stage that a record went through: what it was told and what it read, as hashes."""
+
+    stage: str
+    version: str
+    options_sha256: str
+    inputs_sha256: str
+
+
+class Record(Part):
+    """What all records share."""
+
+    TYPE: ClassVar[str] = ""
+
+    type: str
+    schema_version: int = Field(alias="schema")
+    id: str
+    provenance: list[ProvenanceEntry] = []
+    error: ErrorInfo | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_constants(cls, data: Any) -> Any:
+        if isinstance(data, dict) and cls.TYPE:
+            data = {"type": cls.TYPE, "schema": SCHEMA, **data}
+        return data
+
+    def with_fields(self, **fields: Any) -> Self:
+        """Return a copy with `fields` replaced (values are trusted, not validated again)."""
+        return self.model_copy(update=fields)
+
+    def failed(self, stage: str, code: str, message: str) -> Self:
+        """Return this record marked as failed in `stage`; its identity and everything else stay."""
+        return self.with_fields(error=ErrorInfo(stage=stage, code=code, message=message))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values, without the fields that were never set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class Series(Part):
+    """One DICOM series of a study."""
+
+    modality: str
+    dir: str | None = None
+    files: list[str] | None = None
+    role: str | None = None
+    set_aside: str | None = None
+
+
+class ReportRef(Part):
+    """The report of a study: where it lies and its text by section (section name -> text)."""
+
+    path: str | None = None
+    sha256: str | None = None
+    lang: str = "vi"
+    sections: dict[str, str] = {}
+
+
+class Lesion(Part):
+    """One lesion as a fact, not as text. `site` is a key of ``report/data/sites.toml``."""
+
+    site: str
+    side: Side | None = None
+    size_mm: float | None = None
+    suv_max: float | None = None
+    centre_mm: list[float] | None = None
+
+
+class Truth(Part):
+    """Where the true lesions of a phantom lie."""
+
+    lesions: str
+
+
+class Geometry(Part):
+    """Verdict on the slice positions of a series."""
+
+    verdict: str
+    deviation_mm: float | None = None
+
+
+class Suv(Part):
+    """How stored PET values became SUV; `inputs` holds no identifiers."""
+
+    type: str
+    branch: str
+    factor: float | None = None
+    per_slice: list[float] | None = None
+    inputs: dict[str, Any] = {}
+    assumed: list[str] = []
+
+
+class Volume(Part):
+    """A volume on disk: axes (z, y, x), z towards the head; `affine` maps index (z, y, x, 1) to LPS mm."""
+
+    path: str
+    sha256: str
+    shape: list[int]
+    spacing_mm: list[float]
+    affine: list[list[float]] | None = None
+    unit: str
+    dtype: str
+    geometry: Geometry | None = None
+    suv: Suv | None = None
+
+
+class Deid(Part):
+    """What de-identification did to a study: counts only, no values."""
+
+    profile: str
+    edition: str
+    key_id: str
+    counts: dict[str, int] = {}
+    quarantined: list[dict[str, Any]] = []
+    face: str | None = None
+
+
+class Study(Record):
+    """One PET/CT study."""
+
+    TYPE: ClassVar[str] = "study"
+
+    patient: str | None = None
+    study_date: str | None = None
+    dates: Literal["full", "shifted", "none"] | None = None
+    period: str | None = None
+    sex: str | None = None
+    age: str | None = None
+    height_m: float | None = None
+    weight_kg: float | None = None
+    series: list[Series] = []
+    report: ReportRef | None = None
+    deid: Deid | None = None
+    ct: Volume | None = None
+    pet: Volume | None = None
+    truth: Truth | None = None
+
+
+class Region(Part):
+    """The part of the body that a sample covers; `z` is a half-open slice range."""
+
+    name: str
+    method: str
+    z: list[int]
+    z_mm: list[float]
+    partial: bool
+
+
+class Image(Part):
+    """One volume that a sample shows to the model, and the slices of it that are meant."""
+
+    path: str
+    modality: str
+    sha256: str
+    z: list[int] | None = None
+
+
+class Message(Part):
+    """One chat turn; content is a list of ``{"type": "image"}`` and ``{"type": "text", "text": ...}`` parts."""
+
+    role: Literal["system", "user", "assistant"]
+    content: list[dict[str, Any]]
+
+
+class Sample(Record):
+    """One image-text pair: a study, a region and a task."""
+
+    TYPE: ClassVar[str] = "sample"
+
+    study: str
+    patient: str
+    region: Region | None = None
+    split: Split | None = None
+    task: Task = "report"
+    images: list[Image] = []
+    messages: list[Message] = []
+    reference: str | None = None
+    lesions: list[Lesion] | None = None
+    parent: str | None = None
+    methods: list[str] | None = None
+    image_recipe: dict[str, Any] | None = None
+    hypothesis: str | None = None
+    decoding: dict[str, Any] | None = None
+
+
+class Checkpoint(Record):
+    """A trained model folder."""
+
+    TYPE: ClassVar[str] = "checkpoint"
+
+    id: str = ""
+    path: str
+    sha256: str
+    stage: str
+    recipe: str
+    metrics: dict[str, float] = {}
+
+
+class Score(Record):
+    """One metric, on all the data or on a `group`, of a system or of a null `control`."""
+
+    TYPE: ClassVar[str] = "score"
+
+    id: str = ""
+    metric: str
+    value: float | None
+    n: int
+    ci95: list[float] | None = None
+    higher_is_better: bool = True
+    signature: str
+    system: str | None = None
+    group: str | None = None
+    control: str | None = None
+    counts: dict[str, float] | None = None
+
+
+class AnyRecord(Record):
+    """A JSON object of unknown make (``petct score`` reads files that petct never wrote)."""
+
+    type: str = ""
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    id: str = ""
+
+
+MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score)}

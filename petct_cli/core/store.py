@@ -1,0 +1,162 @@
+"""Outputs that appear whole or not at all, and are not made twice.
+
+Each study (or model) owns one folder below the output root. It is written under a temporary name beside its place,
+synced once and renamed. The finished records lie inside, under the key they were made from, so that a rerun re-emits
+them without work; a killed run leaves at most a temporary folder, which the next one removes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from petct_cli.core.errors import OutputError, PetctError, RecordError
+from petct_cli.core.hashing import sha256_json
+from petct_cli.core.jsonl import decode, encode
+from petct_cli.core.records import Record
+
+
+class Store:
+    """The output folder of one stage.
+
+    Parameters
+    ----------
+    root
+        The ``-o`` argument as the user typed it.
+    stage
+        Name of the stage; two stages may share a root.
+    """
+
+    def __init__(self, root: Path, stage: str) -> None:
+        self.root = root
+        self.stage = stage
+
+    def key(self, inputs: Sequence[str], options: Mapping[str, Any], version: str) -> str:
+        """Return the key under which work on `inputs` (hashes) with `options` is finished or not."""
+        return sha256_json([self.stage, version, list(inputs), dict(options)])
+
+    def lookup(self, name: str, key: str) -> list[Record] | None:
+        """Return the records of finished work, or None when it was never finished under this key."""
+        try:
+            saved = orjson.loads(self._receipt(self.root / name).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
+            return None
+        except OSError as error:
+            raise OutputError("output_unreadable", f"cannot read {self.root}: {error.strerror}") from None
+        if saved.get("key") != key:
+            return None
+        return [decode(orjson.dumps(record)) for record in saved["records"]]
+
+    def once(self, name: str, key: str, build: Callable[[Path], list[Record]]) -> list[Record]:
+        """Return the records of `name`, building it only when it is not finished under `key`.
+
+        Parameters
+        ----------
+        name
+            Folder below the root, a single path component.
+        build
+            Writes the outputs into the temporary folder it is given and returns the records, which speak of the final
+            place (``root / name``).
+
+        Raises
+        ------
+        OutputError
+            The operating system refused (disk full, no permission); nothing half-made stays.
+        """
+        finished = self.lookup(name, key)
+        if finished is not None:
+            return finished
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._remove_stale(name)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=self.root))
+            try:
+                temporary.chmod(0o777 & ~_umask())
+                records = build(temporary)
+                receipt = {"key": key, "records": [orjson.loads(encode(record)) for record in records]}
+                self._receipt(temporary).write_bytes(orjson.dumps(receipt))
+                sync_filesystem(temporary)
+                self._replace(temporary, self.root / name)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+        except OSError as error:
+            raise self._explain(error) from None
+        return records
+
+    def _explain(self, error: OSError) -> PetctError:
+        """Tell a full or forbidden output, which ends the run, from one unreadable input, which fails one record."""
+        own = error.filename is None or str(error.filename).startswith(str(self.root))
+        if own or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return OutputError("output_failed", f"cannot write below {self.root}: {error.strerror}")
+        return RecordError("input_unreadable", f"cannot read an input file: {error.strerror}")
+
+    def _receipt(self, folder: Path) -> Path:
+        return folder / f".petct-{self.stage}.json"
+
+    def _remove_stale(self, name: str) -> None:
+        for left in self.root.glob(f".{name}.tmp-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    @staticmethod
+    def _replace(new: Path, target: Path) -> None:
+        if target.exists():
+            old = new.with_name(new.name + ".old")
+            target.rename(old)
+            new.rename(target)
+            shutil.rmtree(old)
+        else:
+            new.rename(target)
+
+
+def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write one small file whole or not at all, synced.
+
+    Raises
+    ------
+    OutputError
+        The operating system refused.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, mode if mode is not None else 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError("output_failed", f"cannot write {path}: {error.strerror}") from None
+
+
+def sync_filesystem(folder: Path) -> None:
+    """Bring everything written below `folder` to the disk with one call, not one per file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:
+            os.sync()
+        elif syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""Matching reports to studies, splits by patient, and the samples that a study yields."""

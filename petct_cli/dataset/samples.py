@@ -1,0 +1,131 @@
+"""Samples: the slices of a region, the text that speaks of them, and the true lesions where they are known."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+from petct_cli.core.errors import RecordError
+from petct_cli.core.records import Image, Lesion, Message, Region, Sample, Study, Volume
+from petct_cli.report.sections import split_sentences
+from petct_cli.report.sites import find_sites, load_sites
+from petct_cli.volume.regions import RegionBounds
+
+WHOLE_BODY_SECTIONS = ("head_neck", "chest", "abdomen_pelvis", "musculoskeletal")
+
+
+@cache
+def _prompts() -> dict[str, str]:
+    text = files("petct_cli.dataset").joinpath("data/prompts_vi.toml").read_text("utf-8")
+    prompts: dict[str, str] = tomllib.loads(text)["report"]
+    return prompts
+
+
+def region_text(region: str, sections: Mapping[str, str]) -> str:
+    """Return the findings that belong to `region`.
+
+    The skeleton has a section of its own in the reports: a sentence that names a site goes where the site lies, one
+    that names none speaks of the whole skeleton and goes with every region.
+    """
+    if region in ("whole", "unknown"):
+        return " ".join(sections[name].strip() for name in WHOLE_BODY_SECTIONS if sections.get(name, "").strip())
+    sites = load_sites()
+    parts = [sections.get(region, "").strip()]
+    for sentence in split_sentences(sections.get("musculoskeletal", "")):
+        regions = {sites[key].region for key in find_sites(sentence)}
+        if not regions or region in regions:
+            parts.append(sentence.strip())
+    return " ".join(part for part in parts if part)
+
+
+def region_lesions(region: str, lesions: Sequence[Lesion]) -> list[Lesion]:
+    """Return the lesions whose site lies in `region`."""
+    if region in ("whole", "unknown"):
+        return list(lesions)
+    sites = load_sites()
+    return [lesion for lesion in lesions if lesion.site in sites and sites[lesion.site].region == region]
+
+
+def check_volumes(study: Study) -> tuple[Volume, Volume]:
+    """Return the CT and the PET of `study`.
+
+    Raises
+    ------
+    RecordError
+        ``no_ct``, ``no_pet``: a pair needs both. ``grids_differ``: slices do not correspond.
+    """
+    if study.ct is None:
+        raise RecordError("no_ct", "the study has no CT volume", "pair needs CT and PET; did convert find both?")
+    if study.pet is None:
+        raise RecordError("no_pet", "the study has no PET volume", "pair needs CT and PET; did convert find both?")
+    if study.ct.shape != study.pet.shape or study.ct.affine != study.pet.affine:
+        raise RecordError("grids_differ", "CT and PET are on different grids", "convert with --grid pet or --grid ct")
+    return study.ct, study.pet
+
+
+def make_report_sample(
+    study: Study, bounds: RegionBounds, split: str, sections: Mapping[str, str], lesions: Sequence[Lesion] | None
+) -> Sample:
+    """Build the report-generation sample of one region.
+
+    Raises
+    ------
+    RecordError
+        ``no_findings`` when the report says nothing of the region.
+    """
+    ct, pet = check_volumes(study)
+    reference = region_text(bounds.name, sections)
+    if not reference:
+        raise RecordError("no_findings", f"the report has no findings for region {bounds.name}")
+    question = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": _prompts()[bounds.name]}]
+    fields = {
+        **identity(study, bounds.name, split),
+        "region": Region(
+            name=bounds.name,
+            method=bounds.method,
+            z=[bounds.start, bounds.stop],
+            z_mm=[slice_position_mm(pet, bounds.start), slice_position_mm(pet, bounds.stop - 1)],
+            partial=bounds.partial,
+        ),
+        "images": [_image(ct, "CT", bounds), _image(pet, "PT", bounds)],
+        "messages": [
+            Message(role="user", content=question),
+            Message(role="assistant", content=[{"type": "text", "text": reference}]),
+        ],
+        "reference": reference,
+    }
+    if lesions is not None:
+        fields["lesions"] = region_lesions(bounds.name, lesions)
+    return Sample.model_validate(fields)
+
+
+def identity(study: Study, region: str, split: str) -> dict[str, object]:
+    """Return the fields that say which sample this is, whether or not it can be built."""
+    return {
+        "id": f"{study.id}/{region}/report",
+        "study": study.id,
+        "patient": study.patient or study.id,
+        "split": split,
+        "task": "report",
+        "provenance": study.provenance,
+    }
+
+
+def slice_position_mm(volume: Volume, index: int) -> float:
+    """Return the position of a slice's centre along z in patient coordinates, or from slice 0 without an affine."""
+    if volume.affine is None:
+        return round(index * volume.spacing_mm[0], 3)
+    return round(volume.affine[2][0] * index + volume.affine[2][3], 3)
+
+
+def _image(volume: Volume, modality: str, bounds: RegionBounds) -> Image:
+    extra = {"spacing_mm": volume.spacing_mm, "affine": volume.affine}
+    return Image(
+        path=volume.path,
+        modality=modality,
+        sha256=volume.sha256,
+        z=[bounds.start, bounds.stop],
+        **extra,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,1 @@
+"""One module per subcommand: the only place where the rooms meet, and a library for users."""

@@ -1,0 +1,53 @@
+"""The one parallel map: ordered, bounded, honest about dead workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from petct_cli.core.errors import InternalError, UsageError
+from petct_cli.core.parallel import open_executor, ordered_map
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_order_is_kept(jobs: int) -> None:
+    with open_executor(jobs) as (executor, in_flight):
+        assert list(ordered_map(double, range(50), executor, in_flight)) == [2 * number for number in range(50)]
+
+
+def test_input_is_read_no_faster_than_results_are_taken() -> None:
+    read = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            read.append(number)
+            yield number
+
+    with open_executor(2) as (executor, in_flight):
+        results = ordered_map(double, numbers(), executor, in_flight)
+        for _ in range(3):
+            next(results)
+        assert len(read) <= 3 + in_flight
+        results.close()
+
+
+def test_a_killed_worker_is_named() -> None:
+    with open_executor(2) as (executor, in_flight), pytest.raises(InternalError, match="killed"):
+        list(ordered_map(die, range(3), executor, in_flight))
+
+
+def test_only_dask_addresses_are_taken() -> None:
+    with pytest.raises(UsageError), open_executor(1, "ray://here"):
+        pass
