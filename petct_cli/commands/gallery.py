@@ -1,0 +1,39 @@
+"""``petct gallery``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from petct_cli.cli.options import command
+from petct_cli.cli.runner import run
+from petct_cli.cli.shared import Shared
+from petct_cli.cli.sources import read_records
+
+
+@command()
+def main(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Samples with hypotheses.")] = None,
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page to write.")] = Path("gallery.html"),
+    scores: Annotated[Path | None, typer.Option(metavar="FILE", help="Score records for the table.")] = None,
+    cases: Annotated[int, typer.Option(metavar="N", min=0, help="How many studies to show.")] = 6,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Heading of the page.")] = "petct",
+    note: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A line under the heading; repeatable.")] = None,
+    *,
+    shared: Shared,
+) -> None:
+    """Show samples, images and scores on one HTML page.
+
+    Writes a single self-contained page (no network needed): the table of scores, then for a few studies the PET
+    projection, fused slices through the true lesions, and reference and generated text side by side with the lesions
+    marked. The records pass through unchanged. Reads everything before it writes.
+
+    Example:
+
+        petct gallery predictions.jsonl --scores scores.jsonl -o report.html > /dev/null
+    """
+    from petct_cli.stages.gallery import Gallery
+
+    run(Gallery(output, scores, cases, title, tuple(note or ())), read_records(files), shared)

@@ -1,0 +1,292 @@
+"""``gallery``: samples with their images, references and hypotheses, and a table of scores, on one page."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+
+from petct_cli.core.errors import InputError
+from petct_cli.core.hashing import sha256_json
+from petct_cli.core.records import Image, Lesion, Record, Sample
+from petct_cli.core.store import write_atomically
+from petct_cli.report.lesions import extract_lesions
+from petct_cli.report.sites import load_sites
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+SIDE_VI = {"left": "trái", "right": "phải", "bilateral": "hai bên"}
+Found = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Write one self-contained HTML page and pass the records on.
+
+    Parameters
+    ----------
+    out
+        The page.
+    scores
+        A file of score records for the table, or None.
+    cases
+        How many studies to show. Chosen by a hash of their id, with at least one right and one wrong where there are
+        both, so that the page neither flatters nor frightens.
+    title
+        Heading of the page.
+    notes
+        Lines of plain text under the heading.
+    """
+
+    out: Path
+    scores: Path | None = None
+    cases: int = 6
+    title: str = "petct"
+    notes: tuple[str, ...] = ()
+
+    name: ClassVar[str] = "gallery"
+    version: ClassVar[str] = "1"
+    consumes: ClassVar[tuple[type[Record], ...]] = (Sample,)
+
+    def collect(self, records: Iterable[Record]) -> Iterable[Record]:
+        """Yield `records` unchanged after the page is written."""
+        kept = list(records)
+        shown = [record for record in kept if isinstance(record, Sample) and record.error is None and record.images]
+        studies: dict[str, list[Sample]] = {}
+        for sample in shown:
+            studies.setdefault(sample.study, []).append(sample)
+        parts = [_head(self.title, self.notes)]
+        if self.scores is not None:
+            parts.append(score_table(read_scores(self.scores)))
+        parts.append("<h2>Cases</h2>" if studies else "<h2>No case has images</h2>")
+        parts += [_case(studies[study]) for study in choose(studies, self.cases)]
+        parts.append("</body></html>\n")
+        write_atomically(self.out, "\n".join(parts).encode())
+        log.info("wrote %s", self.out)
+        return kept
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    """Return the score records of a file.
+
+    Raises
+    ------
+    InputError
+        ``scores_unreadable``.
+    """
+    try:
+        return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError("scores_unreadable", f"cannot read {path}: {error.strerror}") from None
+    except orjson.JSONDecodeError:
+        raise InputError("scores_unreadable", f"{path} is not JSONL") from None
+
+
+def choose(studies: dict[str, list[Sample]], number: int) -> list[str]:
+    """Return the studies to show: hash order, lesions first, the first wrong one in place of the last if need be."""
+    order = sorted(studies, key=lambda study: sha256_json(study))
+    with_lesions = [study for study in order if any(sample.lesions for sample in studies[study])]
+    ranked = with_lesions + [study for study in order if study not in set(with_lesions)]
+    shown = ranked[:number]
+    if shown and all(_all_right(studies[study]) for study in shown):
+        wrong = next((study for study in ranked if not _all_right(studies[study])), None)
+        if wrong is not None:
+            shown[-1] = wrong
+    return shown
+
+
+def _all_right(samples: Sequence[Sample]) -> bool:
+    return all(found_in(sample.hypothesis or "") == true_sites(sample) for sample in samples)
+
+
+def found_in(text: str) -> set[Found]:
+    """Return the (site, side) pairs that `text` states."""
+    return {(lesion.site, lesion.side) for lesion in extract_lesions(text) if lesion.site}
+
+
+def true_sites(sample: Sample) -> set[Found]:
+    """Return the (site, side) pairs that are true: of the known lesions, else of the reference."""
+    if sample.lesions is not None:
+        return {(lesion.site, lesion.side) for lesion in sample.lesions}
+    return found_in(sample.reference or "")
+
+
+@cache
+def _metric_columns() -> dict[str, str]:
+    text = files("petct_cli.stages").joinpath("data/gallery.toml").read_text("utf-8")
+    columns: dict[str, str] = tomllib.loads(text)["columns"]
+    return columns
+
+
+def score_table(scores: Sequence[dict[str, Any]]) -> str:
+    """Return the table of whole-data scores: a row per system and control, a column per metric."""
+    overall = [score for score in scores if score.get("type") == "score" and not score.get("group")]
+    present = {score["metric"] for score in overall}
+    columns = {metric: title for metric, title in _metric_columns().items() if metric in present}
+    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for score in overall:
+        rows.setdefault((score.get("system") or "", score.get("control") or ""), {})[score["metric"]] = score
+    lines = ['<h2>Scores</h2><div class="scroll"><table><thead><tr><th>System</th>']
+    lines += [f"<th>{escape(title)}</th>" for title in columns.values()]
+    lines.append("</tr></thead><tbody>")
+    for (system, control), cells in rows.items():
+        label = " · ".join(part for part in (system, control.replace("_", " ")) if part) or "model"
+        lines.append(f'<tr class="{"control" if control else "main"}"><td>{escape(label)}</td>')
+        lines += [_cell(cells.get(metric)) for metric in columns]
+        lines.append("</tr>")
+    lines.append("</tbody></table></div>")
+    return "".join(lines)
+
+
+def _cell(score: dict[str, Any] | None) -> str:
+    if score is None or score.get("value") is None:
+        return "<td>–</td>"
+    interval = score.get("ci95")
+    small = f"<small>{interval[0]:.1f}–{interval[1]:.1f}</small>" if interval else ""
+    return f"<td>{score['value']:.1f}{small}</td>"
+
+
+def _head(title: str, notes: Sequence[str]) -> str:
+    css = files("petct_cli.stages").joinpath("data/gallery.css").read_text("utf-8")
+    paragraphs = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{css}</style></head><body><h1>{escape(title)}</h1>{paragraphs}"
+    )
+
+
+def _case(samples: Sequence[Sample]) -> str:
+    lesions = [lesion for sample in samples for lesion in sample.lesions or []]
+    known = ", ".join(describe(lesion) for lesion in lesions) or "no lesion"
+    verdict = "all sites right" if _all_right(samples) else "not all sites right"
+    parts = [
+        f'<section class="case"><header><h3>Study <code>{escape(samples[0].study)}</code></h3>'
+        f'<span class="soft">truth: {escape(known)} — {verdict}</span></header>',
+        _pictures(samples, lesions),
+        '<div class="scroll"><table class="texts"><thead><tr><th>Region</th><th>Reference</th><th>Generated</th></tr></thead><tbody>',
+    ]
+    for sample in sorted(samples, key=lambda sample: -(sample.region.z[0] if sample.region else 0)):
+        region = sample.region.name.replace("_", "-") if sample.region else "–"
+        truth = true_sites(sample)
+        hypothesis = marked(sample.hypothesis or "", truth)
+        missed = truth - found_in(sample.hypothesis or "")
+        if missed:
+            names = ", ".join(site_name(site, side) for site, side in sorted(missed, key=str))
+            hypothesis += f'<br><span class="missed">missed: {escape(names)}</span>'
+        reference = marked(sample.reference or "", truth)
+        parts.append(f'<tr><td>{region}</td><td lang="vi">{reference}</td><td lang="vi">{hypothesis}</td></tr>')
+    parts.append("</tbody></table></div></section>")
+    return "".join(parts)
+
+
+def site_name(site: str | None, side: str | None) -> str:
+    """Return the Vietnamese name of a site with its side."""
+    known = load_sites().get(site or "")
+    return " ".join(part for part in (known.vi if known else site or "?", SIDE_VI.get(side or "", "")) if part)
+
+
+def describe(lesion: Lesion) -> str:
+    """Return a lesion in a few words."""
+    size = f", {lesion.size_mm:g} mm" if lesion.size_mm is not None else ""
+    uptake = f", SUVmax {lesion.suv_max:g}" if lesion.suv_max is not None else ""
+    return f"{site_name(lesion.site, lesion.side)}{size}{uptake}"
+
+
+def marked(text: str, truth: set[Found]) -> str:
+    """Return `text` as HTML with its lesions marked, those that are not true as wrong."""
+    out = []
+    position = 0
+    for lesion in sorted(extract_lesions(text), key=lambda lesion: lesion.span):
+        start, stop = lesion.span
+        if start < position or not lesion.site:
+            continue
+        kind = "" if (lesion.site, lesion.side) in truth else ' class="wrong"'
+        out += [escape(text[position:start]), f"<mark{kind}>", escape(text[start:stop]), "</mark>"]
+        position = stop
+    return "".join([*out, escape(text[position:])])
+
+
+def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
+    import numpy as np
+
+    from petct_cli.volume.render import fused_axial, fused_coronal, pet_mip, to_png
+    from petct_cli.volume.storage import load_volume
+
+    images = {image.modality: image for image in samples[0].images}
+    if not {"CT", "PT"} <= images.keys():
+        return ""
+    ct, pet = load_volume(Path(images["CT"].path)), load_volume(Path(images["PT"].path))
+    dz, dy, dx = _extra(images["PT"], "spacing_mm") or [1.0, 1.0, 1.0]
+    affine = _extra(images["PT"], "affine")
+    centres = _centres(lesions, np.array(affine) if affine else None)
+    depth, rows, columns = pet.shape
+    circles = [(depth - 1 - z, x, lesion) for lesion, (z, y, x) in centres]
+    parts = ['<div class="look">']
+    parts.append(_figure(to_png(pet_mip(pet), (dz, dx)), (depth, columns), circles, (dz, dx), "PET, maximum projection"))
+    middle = round(centres[0][1][1]) if centres else rows // 2
+    parts.append(
+        _figure(to_png(fused_coronal(ct, pet, middle), (dz, dx)), (depth, columns), [], (dz, dx), "CT + PET, coronal")
+    )
+    parts.append("<div>")
+    for lesion, (z, y, x) in centres[:3]:
+        picture = to_png(fused_axial(ct, pet, round(z)), (dy, dx))
+        parts.append(_figure(picture, (rows, columns), [(y, x, lesion)], (dy, dx), describe(lesion)))
+    parts.append("</div></div>")
+    return "".join(parts)
+
+
+def _extra(image: Image, name: str) -> Any:
+    return (image.model_extra or {}).get(name)
+
+
+def _centres(
+    lesions: Sequence[Lesion], affine: NDArray[np.float64] | None
+) -> list[tuple[Lesion, tuple[float, float, float]]]:
+    """Return the voxel coordinates (z, y, x) of the lesions whose centre is known."""
+    import numpy as np
+
+    if affine is None:
+        return []
+    inverse = np.linalg.inv(affine)
+    found = []
+    for lesion in lesions:
+        if lesion.centre_mm is not None:
+            z, y, x, _ = inverse @ np.array([*lesion.centre_mm, 1.0])
+            found.append((lesion, (float(z), float(y), float(x))))
+    return found
+
+
+def _figure(
+    png: bytes,
+    shape: tuple[int, int],
+    circles: Sequence[tuple[float, float, Lesion]],
+    spacing_mm: tuple[float, float],
+    caption: str,
+) -> str:
+    data = base64.b64encode(png).decode()
+    height, width = shape[0] * spacing_mm[0], shape[1] * spacing_mm[1]
+    marks = "".join(
+        f'<circle cx="{(column + 0.5) * spacing_mm[1]:.1f}" cy="{(row + 0.5) * spacing_mm[0]:.1f}" '
+        f'r="{max(14.0, (lesion.size_mm or 0) / 2 + 8):.1f}" fill="none" stroke="#e5007a" stroke-width="3">'
+        f"<title>{escape(describe(lesion))}</title></circle>"
+        for row, column, lesion in circles
+    )
+    overlay = f'<svg viewBox="0 0 {width:.1f} {height:.1f}" preserveAspectRatio="none">{marks}</svg>' if marks else ""
+    return (
+        f'<figure><span class="picture"><img alt="{escape(caption)}" src="data:image/png;base64,{data}">{overlay}</span>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )

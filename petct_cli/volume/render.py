@@ -1,0 +1,83 @@
+"""Pictures of volumes for people: PET projections and CT-PET fusions as small PNGs.
+
+Radiological convention: the patient's right is on the left of the picture, the head or the front is up.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PET_WINDOW_SUV = (0.0, 8.0)
+CT_WINDOW_HU = (-160.0, 240.0)
+PIXEL_MM = 2.0
+
+FloatImage = NDArray[np.float32]
+
+
+def pet_mip(pet: NDArray[Any]) -> FloatImage:
+    """Return the coronal maximum-intensity projection of a PET volume.
+
+    Parameters
+    ----------
+    pet
+        ``(z, y, x)`` SUV, z ascending towards the head.
+
+    Returns
+    -------
+    ndarray
+        ``(z, x)`` grey levels in 0..1, head up, uptake dark on white as nuclear physicians read it.
+    """
+    return 1.0 - _window(pet.max(axis=1)[::-1], PET_WINDOW_SUV)
+
+
+def fused_axial(ct: NDArray[Any], pet: NDArray[Any], z: int) -> FloatImage:
+    """Return slice `z` of the CT in grey with the PET in colour over it, ``(y, x, 3)`` in 0..1."""
+    return fuse(ct[z], pet[z])
+
+
+def fused_coronal(ct: NDArray[Any], pet: NDArray[Any], y: int) -> FloatImage:
+    """Return the coronal section at row `y`, CT in grey under PET in colour, ``(z, x, 3)`` in 0..1, head up."""
+    return fuse(ct[::-1, y], pet[::-1, y])
+
+
+def fuse(ct: NDArray[Any], pet: NDArray[Any]) -> FloatImage:
+    """Lay a PET section (SUV) over a CT section (HU): the hotter, the more opaque."""
+    grey = _window(ct, CT_WINDOW_HU)[..., None]
+    heat = _window(pet, PET_WINDOW_SUV)
+    colour = np.stack([np.clip(3 * heat - shift, 0, 1) for shift in (0, 1, 2)], axis=-1)
+    opacity = np.clip(1.6 * heat, 0, 0.85)[..., None]
+    blended: FloatImage = (grey * (1 - opacity) + colour * opacity).astype(np.float32)
+    return blended
+
+
+def to_png(picture: FloatImage, spacing_mm: tuple[float, float], pixel_mm: float = PIXEL_MM) -> bytes:
+    """Encode a picture as PNG with square pixels.
+
+    Parameters
+    ----------
+    picture
+        ``(rows, columns)`` or ``(rows, columns, 3)`` in 0..1.
+    spacing_mm
+        Distance of rows and of columns.
+    pixel_mm
+        Edge of a pixel of the PNG.
+    """
+    from PIL import Image
+
+    levels = np.ascontiguousarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8))
+    image = Image.fromarray(levels)
+    rows, columns = levels.shape[:2]
+    size = (round(columns * spacing_mm[1] / pixel_mm), round(rows * spacing_mm[0] / pixel_mm))
+    out = io.BytesIO()
+    image.resize(size, Image.Resampling.BICUBIC).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _window(values: NDArray[Any], limits: tuple[float, float]) -> FloatImage:
+    low, high = limits
+    scaled: FloatImage = np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
+    return scaled
