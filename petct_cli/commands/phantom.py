@@ -20,6 +20,13 @@ class Kind(StrEnum):
     volumes = "volumes"
 
 
+class CtGrid(StrEnum):
+    """What ``--ct-grid`` takes."""
+
+    fine = "fine"
+    pet = "pet"
+
+
 @command(uses=("jobs", "seed"))
 def main(
     studies: Annotated[int, typer.Option(metavar="N", min=1, help="How many studies to make.")],
@@ -27,6 +34,9 @@ def main(
     kind: Annotated[Kind, typer.Option("--as", help="DICOM with invented identities, or converted volumes.")] = (
         Kind.dicom
     ),
+    ct_grid: Annotated[
+        CtGrid, typer.Option(help="CT pixels of the DICOM: fine (3 mm), or the PET's for studies of half the size.")
+    ] = CtGrid.fine,
     *,
     shared: Shared,
 ) -> None:
@@ -45,4 +55,4 @@ def main(
     """
     from petct_cli.stages.phantom import MakePhantom, phantom_jobs
 
-    run(MakePhantom(out, kind.value), phantom_jobs(studies, shared.seed), shared)
+    run(MakePhantom(out, kind.value, ct_grid.value), phantom_jobs(studies, shared.seed), shared)
