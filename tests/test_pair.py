@@ -39,7 +39,7 @@ def test_three_samples_with_their_own_slices_and_text() -> None:
     assert abdomen.region.z[0] == 0
     assert chest.region.z[1] - head.region.z[0] == 20
     assert chest.reference == f"{SECTIONS['chest']} {SECTIONS['musculoskeletal']}"
-    assert abdomen.reference == f"{SECTIONS['abdomen_pelvis']} Các xương khác bình thường."
+    assert abdomen.reference == SECTIONS["abdomen_pelvis"]
     assert [(image.modality, image.z) for image in chest.images] == [("CT", chest.region.z), ("PT", chest.region.z)]
 
 
@@ -141,7 +141,8 @@ def test_skeletal_sentences_go_where_they_belong() -> None:
     sections = {"musculoskeletal": "Tổn thương xương cánh chậu trái. Tổn thương cột sống ngực. Hệ xương khác bình thường."}
     assert region_text("chest", sections) == "Tổn thương cột sống ngực. Hệ xương khác bình thường."
     assert region_text("abdomen_pelvis", sections) == "Tổn thương xương cánh chậu trái. Hệ xương khác bình thường."
-    assert region_text("head_neck", sections) == "Hệ xương khác bình thường."
+    assert region_text("head_neck", sections) == ""
+    assert region_text("head_neck", {"musculoskeletal": "Hệ xương bình thường."}) == "Hệ xương bình thường."
 
 
 def test_provenance_grows(petct: Petct) -> None:

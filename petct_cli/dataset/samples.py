@@ -26,17 +26,21 @@ def _prompts() -> dict[str, str]:
 def region_text(region: str, sections: Mapping[str, str]) -> str:
     """Return the findings that belong to `region`.
 
-    The skeleton has a section of its own in the reports: a sentence that names a site goes where the site lies, one
-    that names none speaks of the whole skeleton and goes with every region.
+    The skeleton has a section of its own in the reports: a sentence that names a site goes where the site lies. One
+    that names none ("elsewhere normal") goes with those that do, or with every region when no sentence names a site.
     """
     if region in ("whole", "unknown"):
         return " ".join(sections[name].strip() for name in WHOLE_BODY_SECTIONS if sections.get(name, "").strip())
     sites = load_sites()
+    skeleton = split_sentences(sections.get("musculoskeletal", ""))
+    regions_of = [{sites[key].region for key in find_sites(sentence)} for sentence in skeleton]
+    named = set().union(*regions_of)
     parts = [sections.get(region, "").strip()]
-    for sentence in split_sentences(sections.get("musculoskeletal", "")):
-        regions = {sites[key].region for key in find_sites(sentence)}
-        if not regions or region in regions:
-            parts.append(sentence.strip())
+    parts += [
+        sentence.strip()
+        for sentence, regions in zip(skeleton, regions_of, strict=True)
+        if region in (regions or named or {region})
+    ]
     return " ".join(part for part in parts if part)
 
 

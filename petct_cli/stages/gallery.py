@@ -241,11 +241,10 @@ def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
     parts.append(
         _figure(to_png(fused_coronal(ct, pet, middle), (dz, dx)), (depth, columns), [], (dz, dx), "CT + PET, coronal")
     )
-    parts.append("<div>")
     for lesion, (z, y, x) in centres[:3]:
         picture = to_png(fused_axial(ct, pet, round(z)), (dy, dx))
         parts.append(_figure(picture, (rows, columns), [(y, x, lesion)], (dy, dx), describe(lesion)))
-    parts.append("</div></div>")
+    parts.append("</div>")
     return "".join(parts)
 
 
