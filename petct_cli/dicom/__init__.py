@@ -1,0 +1,1 @@
+"""DICOM on disk: scanning, reading, de-identification, and synthetic objects."""

@@ -1,0 +1,1 @@
+"""Vietnamese report text: normalisation, sections, de-identification, lesions, rewriting, composing."""

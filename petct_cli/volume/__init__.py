@@ -1,0 +1,1 @@
+"""Volumes: SUV, geometry, resampling, regions, storage, rendering and phantoms. No torch."""

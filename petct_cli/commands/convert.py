@@ -1,0 +1,64 @@
+"""``petct convert``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from petct_cli.cli.options import command
+from petct_cli.cli.runner import run
+from petct_cli.cli.shared import Shared
+from petct_cli.cli.sources import Item, is_manifest, read_records
+
+
+class Format(StrEnum):
+    """What ``--format`` takes."""
+
+    b2nd = "b2nd"
+    nifti = "nifti"
+
+
+@command(uses=("jobs", "executor", "shard"))
+def main(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH|-]...", help="Folders of DICOM, or study records (.jsonl, -).")
+    ] = None,
+    grid: Annotated[
+        str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")
+    ] = "pet",
+    form: Annotated[
+        Format, typer.Option("--format", help="b2nd (fast random crops), or nifti for exchange (.nii.gz).")
+    ] = Format.b2nd,
+    *,
+    shared: Shared,
+) -> None:
+    """Convert DICOM to volumes: CT in HU and PET in SUVbw, on one grid.
+
+    Reads study records, or scans folders and groups what they hold by study and series. Takes one CT and one PET of
+    each study and says in the record why the others were set aside. Finished studies are not converted again. Streams.
+
+    Example:
+
+        petct convert dicom/ -o vol > studies.jsonl
+    """
+    from petct_cli.stages.convert import Convert
+
+    run(Convert(out, grid, form.value), _studies(paths), shared)
+
+
+def _studies(paths: list[str] | None) -> Iterator[Item]:
+    """Yield the records of manifests, and where the first folder stands those of all: a study may span folders."""
+    folders = [path for path in paths or () if not is_manifest(path)]
+    for path in paths or ["-"]:
+        if is_manifest(path):
+            yield from read_records([path])
+        elif folders:
+            from petct_cli.dicom.scan import scan_studies
+
+            yield from scan_studies(folders)
+            folders = []

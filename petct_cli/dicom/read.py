@@ -1,0 +1,259 @@
+"""One DICOM file: its header, and the stored values of its pixels.
+
+Native (uncompressed) pixels are taken from the file as they lie. Compressed ones are decoded by the GDCM inside
+SimpleITK, bit-exact for the lossless syntaxes (JPEG lossless, JPEG-LS, JPEG 2000, RLE).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom import config
+from pydicom.filereader import read_partial
+
+from petct_cli.core.errors import RecordError
+from petct_cli.dicom.values import integer, number, text
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
+    from pydicom.tag import BaseTag
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+DICOMDIR = "1.2.840.10008.1.3.10"
+_IMPLICIT = "1.2.840.10008.1.2"
+_PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_PREAMBLE = 128
+
+
+class NotDicomError(ValueError):
+    """The file is something else."""
+
+
+class UnreadableDicomError(ValueError):
+    """The file says that it is DICOM and cannot be read as such (cut short, damaged)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One image file.
+
+    Attributes
+    ----------
+    header
+        Everything before the pixel data.
+    pixel_offset, pixel_bytes
+        Where the native pixel data lie in the file; `pixel_bytes` is None for compressed pixels and 0 when the file
+        ends before them.
+    """
+
+    path: Path
+    header: FileDataset
+    syntax: str
+    file_bytes: int
+    pixel_offset: int
+    pixel_bytes: int | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return integer(self.header, "Rows") or 0, integer(self.header, "Columns") or 0
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the file is an object of its own: no DICOMDIR, no stray bytes that happen to parse."""
+        meta = getattr(self.header, "file_meta", None)
+        sop_class = text(self.header, "SOPClassUID") or str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
+        return sop_class not in ("", DICOMDIR)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the file ends before its native pixel data do, or before any pixel data begin."""
+        if self.pixel_bytes is None or self.pixel_offset >= self.file_bytes:
+            return self.pixel_offset >= self.file_bytes
+        available = min(self.pixel_bytes, self.file_bytes - self.pixel_offset)
+        return available < _expected_bytes(self)
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom from warning about malformed values: its warnings quote them, and they may name a patient."""
+    before = config.settings.reading_validation_mode
+    config.settings.reading_validation_mode = config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        config.settings.reading_validation_mode = before
+
+
+def looks_like_dicom(file: BinaryIO) -> bool:
+    """Say from its first bytes whether `file` is DICOM: the ``DICM`` mark, or a bare data set of old software."""
+    file.seek(0)
+    start = file.read(_PREAMBLE + 4)
+    file.seek(0)
+    if start[_PREAMBLE:] == b"DICM":
+        return True
+    # Without the preamble a data set begins with (0002,00xx) or (0008,00xx), a plausible VR or a short length.
+    return start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\x00" and len(start) > 16
+
+
+def read_header(file: BinaryIO, last_tag: int | None = None) -> FileDataset:
+    """Read the data set of an open file up to its pixel data, or up to and with `last_tag`.
+
+    Raises
+    ------
+    NotDicomError, UnreadableDicomError
+    """
+    if not looks_like_dicom(file):
+        raise NotDicomError
+    try:
+        if last_tag is None:
+            return pydicom.dcmread(file, stop_before_pixels=True, force=True)
+
+        def past_last(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+            return int(tag) > last_tag
+
+        return read_partial(file, stop_when=past_last, force=True)
+    except Exception:  # pydicom raises whatever a damaged file makes it meet
+        raise UnreadableDicomError from None
+
+
+def read_instance(path: Path) -> Instance:
+    """Read the header of the file at `path` and find its pixels.
+
+    Raises
+    ------
+    NotDicomError, UnreadableDicomError
+        See there; the message of neither holds a value of the file.
+    """
+    with path.open("rb") as file:
+        header = read_header(file)
+        size = os.fstat(file.fileno()).st_size
+        meta = getattr(header, "file_meta", None)
+        syntax = str(getattr(meta, "TransferSyntaxUID", "") or _IMPLICIT)
+        if syntax == DEFLATED:
+            return Instance(path, header, syntax, size, 0, None)
+        offset, length = _find_pixels(file, syntax, size)
+    return Instance(path, header, syntax, size, offset, length)
+
+
+def _find_pixels(file: BinaryIO, syntax: str, size: int) -> tuple[int, int | None]:
+    """Return (offset, byte length) of the pixel data element that `file` stands at."""
+    start = file.read(12)
+    if len(start) < 12 or start[:4] not in _PIXEL_DATA:
+        return size, 0
+    order = "big" if syntax == BIG_ENDIAN else "little"
+    at = file.tell()
+    if start[4:6] in (b"OW", b"OB", b"UN"):
+        length = int.from_bytes(start[8:12], order)  # type: ignore[arg-type]
+    else:
+        length, at = int.from_bytes(start[4:8], order), at - 4  # type: ignore[arg-type]
+    return at, None if length == _UNDEFINED_LENGTH else length
+
+
+def _expected_bytes(instance: Instance) -> int:
+    rows, columns = instance.shape
+    frames = integer(instance.header, "NumberOfFrames") or 1
+    samples = integer(instance.header, "SamplesPerPixel") or 1
+    return rows * columns * frames * samples * ((integer(instance.header, "BitsAllocated") or 16) // 8)
+
+
+def stored_values(instance: Instance) -> npt.NDArray[Any]:
+    """Return the stored values of a single-frame greyscale image, shape (rows, columns).
+
+    Native 16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond
+    Bits Stored (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
+
+    Raises
+    ------
+    RecordError
+        ``dicom_truncated``: the file ends before its pixels do. ``dicom_undecodable``: compressed pixels that do not
+        decode. ``dicom_pixel_format``: colour, several frames, or a width other than 8 or 16 bits.
+    """
+    header = instance.header
+    if (integer(header, "SamplesPerPixel") or 1) != 1 or (integer(header, "NumberOfFrames") or 1) != 1:
+        raise RecordError("dicom_pixel_format", f"{instance.path}: not a single greyscale image")
+    if instance.is_truncated:
+        raise RecordError(
+            "dicom_truncated", f"{instance.path}: the file ends before its pixels do", "copy the series again"
+        )
+    if instance.syntax == DEFLATED:
+        return _inflated(instance)
+    if instance.pixel_bytes is None:
+        return _decoded(instance)
+    rows, columns = instance.shape
+    dtype = _native_dtype(instance)
+    with instance.path.open("rb") as file:
+        file.seek(instance.pixel_offset)
+        raw = file.read(rows * columns * dtype.itemsize)
+    if len(raw) < rows * columns * dtype.itemsize:
+        raise RecordError("dicom_truncated", f"{instance.path}: the file ends before its pixels do")
+    return _mask_unused_bits(np.frombuffer(raw, dtype).reshape(rows, columns), instance)
+
+
+def _native_dtype(instance: Instance) -> np.dtype[Any]:
+    width = integer(instance.header, "BitsAllocated")
+    if width not in (8, 16):
+        raise RecordError("dicom_pixel_format", f"{instance.path}: Bits Allocated is neither 8 nor 16")
+    signed = integer(instance.header, "PixelRepresentation") == 1
+    order = ">" if instance.syntax == BIG_ENDIAN else "<"
+    return np.dtype(f"{order}{'i' if signed else 'u'}{width // 8}")
+
+
+def _mask_unused_bits(values: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:
+    width = values.dtype.itemsize * 8
+    bits = integer(instance.header, "BitsStored") or width
+    high_bit = integer(instance.header, "HighBit")
+    above = width - 1 - (high_bit if high_bit is not None else bits - 1)
+    if bits >= width or above < 0:
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    # Shifting up drops what lies above the high bit; shifting back down extends the sign of signed types.
+    shifted: npt.NDArray[Any] = np.left_shift(values.astype(values.dtype.newbyteorder("=")), above)
+    return shifted >> (width - bits)
+
+
+def _inflated(instance: Instance) -> npt.NDArray[Any]:
+    try:
+        whole = pydicom.dcmread(instance.path)
+        rows, columns = instance.shape
+        raw = whole.PixelData[: rows * columns * _native_dtype(instance).itemsize]
+        return _mask_unused_bits(np.frombuffer(raw, _native_dtype(instance)).reshape(rows, columns), instance)
+    except RecordError:
+        raise
+    except Exception:  # zlib, pydicom and numpy each have their own words for a damaged stream
+        raise RecordError("dicom_undecodable", f"{instance.path}: the deflated data set does not unpack") from None
+
+
+def _decoded(instance: Instance) -> npt.NDArray[Any]:
+    import SimpleITK
+
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(instance.path))
+    try:
+        modality_values = SimpleITK.GetArrayFromImage(reader.Execute())
+    except RuntimeError:
+        raise RecordError("dicom_undecodable", f"{instance.path}: the compressed pixels do not decode") from None
+    rows, columns = instance.shape
+    if modality_values.size != rows * columns:
+        raise RecordError("dicom_undecodable", f"{instance.path}: the decoded image has another size than its header")
+    # The reader applies the rescale; undoing it on rounded numbers gives back the stored integers exactly.
+    slope = number(instance.header, "RescaleSlope")
+    intercept = number(instance.header, "RescaleIntercept")
+    stored = (modality_values.reshape(rows, columns).astype(np.float64) - (intercept or 0.0)) / (slope or 1.0)
+    signed = integer(instance.header, "PixelRepresentation") == 1
+    rounded: npt.NDArray[Any] = np.rint(stored).astype(np.int16 if signed else np.uint16)
+    return rounded

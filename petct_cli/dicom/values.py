@@ -1,0 +1,153 @@
+"""Plain Python values out of DICOM data elements: absent, empty and malformed all read as None.
+
+Malformed values never reach a message: pydicom quotes them in its exceptions, and they may name a patient.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})$")
+_TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d{1,6}))?\d*$")
+_DATE_TIME = re.compile(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)?([+-]\d{4})?$")
+
+
+def _value(dataset: Dataset, keyword: str | tuple[int, int]) -> Any:
+    try:
+        element = dataset.get(keyword)
+        return element.value if isinstance(keyword, tuple) and element is not None else element
+    except Exception:  # pydicom raises whatever its converters meet in a malformed value
+        return None
+
+
+def text(dataset: Dataset, keyword: str) -> str | None:
+    """Return a single-valued element as stripped text (the first value of a multi-valued one)."""
+    value = _value(dataset, keyword)
+    if value is None:
+        return None
+    if not isinstance(value, str) and hasattr(value, "__len__") and not isinstance(value, bytes):
+        value = value[0] if len(value) else None
+    cleaned = _as_text(value)
+    return cleaned or None
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return every value of an element as stripped text."""
+    value = _value(dataset, keyword)
+    if value is None:
+        return ()
+    many = [value] if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__") else list(value)
+    return tuple(cleaned for cleaned in map(_as_text, many) if cleaned)
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Return every value of an element as a finite number; empty when one of them is none."""
+    found = [to_number(value) for value in texts(dataset, keyword)]
+    return tuple(value for value in found if value is not None) if None not in found else ()
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """Return a single-valued element as a finite number."""
+    return to_number(text(dataset, keyword))
+
+
+def first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
+    """Return the first item of a sequence."""
+    sequence = None if dataset is None else _value(dataset, keyword)
+    return sequence[0] if sequence else None
+
+
+def integer(dataset: Dataset, keyword: str) -> int | None:
+    """Return a single-valued element as an integer."""
+    value = number(dataset, keyword)
+    return int(value) if value is not None and value == int(value) else None
+
+
+def to_number(value: str | None) -> float | None:
+    """Read a decimal string; None unless it is a finite number."""
+    try:
+        parsed = float(value) if value is not None else math.nan
+    except ValueError:
+        return None
+    return parsed if math.isfinite(parsed) else None
+
+
+def to_date(value: str | None) -> date | None:
+    """Read a DA value (``YYYYMMDD``, and the separated form of old files)."""
+    found = _DATE.match(value or "")
+    try:
+        return date(*map(int, found.groups())) if found else None
+    except ValueError:
+        return None
+
+
+def to_time(value: str | None) -> time | None:
+    """Read a TM value (``HHMMSS.FFFFFF``, shorter forms, and the colons of old files); a leap second becomes :59."""
+    found = _TIME.match(value or "")
+    if not found:
+        return None
+    hour, minute, second, fraction = found.groups()
+    try:
+        return time(int(hour), int(minute or 0), min(int(second or 0), 59), int((fraction or "").ljust(6, "0")))
+    except ValueError:
+        return None
+
+
+def to_datetime(value: str | None, offset: str | None = None) -> datetime | None:
+    """Read a DT value as local time.
+
+    Parameters
+    ----------
+    offset
+        Timezone Offset From UTC (0008,0201) of the object. A DT with a zone of its own is moved into it; without
+        it the zone is dropped, because dates and times beside it are local too.
+    """
+    found = _DATE_TIME.match(value or "")
+    if not found:
+        return None
+    day, clock = to_date(found.group(1)), to_time(found.group(2) or "000000")
+    if day is None or clock is None:
+        return None
+    moment = datetime.combine(day, clock)
+    own, local = _zone(found.group(3)), _zone(offset)
+    return moment if own is None or local is None else moment - own + local
+
+
+def _zone(offset: str | None) -> timedelta | None:
+    if not offset or not re.match(r"[+-]\d{4}$", offset):
+        return None
+    size = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5]))
+    return -size if offset[0] == "-" else size
+
+
+def private(dataset: Dataset, group: int, creator: str, element: int) -> tuple[str | None, bool]:
+    """Return a private element's text, and whether its block names `creator`.
+
+    A block that names no creator at all is read too (de-identification tools drop the creator and keep the data);
+    a block of another creator never is.
+    """
+    unnamed: str | None = None
+    for tag in sorted(key for key in map(int, dataset.keys()) if key >> 16 == group):
+        number_in_group = tag & 0xFFFF
+        if number_in_group < 0x1000 or number_in_group & 0xFF != element:
+            continue
+        owner = _as_text(_value(dataset, (group, number_in_group >> 8)))
+        value = _as_text(_value(dataset, (group, number_in_group)))
+        if owner.upper() == creator.upper():
+            return value or None, True
+        if not owner:
+            unnamed = unnamed or value or None
+    return unnamed, False
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    decoded = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    return decoded.strip(" \0")

@@ -1,0 +1,1 @@
+"""Metrics: n-gram overlap, lesion sites, null controls, statistics."""

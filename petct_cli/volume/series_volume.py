@@ -1,0 +1,113 @@
+"""One DICOM series to one array: HU for CT, SUVbw for PET, axes (z, y, x) towards head, back and left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from petct_cli.core.errors import RecordError
+from petct_cli.dicom.read import Instance, stored_values
+from petct_cli.dicom.values import number
+from petct_cli.volume.geometry import Grid, Stack, stack_slices, to_canonical
+from petct_cli.volume.resample import even_slices
+from petct_cli.volume.series_choice import slice_plane
+from petct_cli.volume.suv import SuvResult, pet_headers, suv_factors
+
+AIR_HU = -1024
+"""What lies outside of a CT, and stands in for its padding."""
+
+
+@dataclass(frozen=True)
+class SeriesVolume:
+    """A series as stored: `array` on `stack`'s grid made canonical; `suv` for PET, with `per_slice` along z."""
+
+    array: npt.NDArray[Any]
+    grid: Grid
+    stack: Stack
+    suv: SuvResult | None = None
+
+
+def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
+    """Return a CT in HU, int16.
+
+    Values that Pixel Padding Value (0028,0120) declares to be none become air.
+
+    Raises
+    ------
+    RecordError
+        ``geometry_*`` (`stack_slices`), ``dicom_truncated``, ``dicom_undecodable``, ``missing_rescale``.
+    """
+    stack, ordered = _ordered(instances, "CT")
+    volume = np.empty((len(ordered), *ordered[0].shape), np.int16)
+    for z, instance in enumerate(ordered):
+        slope, intercept = _rescale(instance)
+        volume[z] = _hounsfield(stored_values(instance), slope, intercept, instance)
+    return _volume(volume, stack, None)
+
+
+def read_pet(instances: Sequence[Instance]) -> SeriesVolume:
+    """Return a PET in SUVbw, float32: stored x slope of the slice + intercept, times the SUV factor.
+
+    Raises
+    ------
+    RecordError
+        As `read_ct`, and ``suv_*`` (`suv_factors`).
+    """
+    stack, ordered = _ordered(instances, "PET")
+    suv = suv_factors(pet_headers([instance.header for instance in ordered]))
+    volume = np.empty((len(ordered), *ordered[0].shape), np.float32)
+    for z, (instance, factor) in enumerate(zip(ordered, suv.factors(len(ordered)), strict=True)):
+        slope, intercept = _rescale(instance)
+        np.multiply(stored_values(instance), np.float32(slope * factor), out=volume[z])
+        if intercept:
+            volume[z] += np.float32(intercept * factor)
+    return _volume(volume, stack, suv)
+
+
+def _ordered(instances: Sequence[Instance], what: str) -> tuple[Stack, list[Instance]]:
+    for number_read, instance in enumerate(instances, start=1):
+        if instance.is_truncated:
+            raise RecordError(
+                "dicom_truncated",
+                f"{instance.path}: file {number_read} of {len(instances)} of the {what} ends before its pixels do",
+                "copy the series again",
+            )
+    planes = [plane for plane in map(slice_plane, instances) if plane is not None]
+    if len(planes) != len(instances):
+        raise RecordError("geometry_missing_position", "a slice has no position, orientation or pixel spacing")
+    stack = stack_slices(planes)
+    return stack, [instances[i] for i in stack.order]
+
+
+def _volume(array: npt.NDArray[Any], stack: Stack, suv: SuvResult | None) -> SeriesVolume:
+    if stack.verdict == "uneven":
+        array = even_slices(array, stack.positions, stack.grid.shape[0])
+    array, grid = to_canonical(array, stack.grid)
+    if suv is not None and suv.per_slice is not None and stack.grid.affine[2, 0] < 0:
+        suv = replace(suv, per_slice=suv.per_slice[::-1])
+    return SeriesVolume(array, grid, stack, suv)
+
+
+def _rescale(instance: Instance) -> tuple[float, float]:
+    slope, intercept = number(instance.header, "RescaleSlope"), number(instance.header, "RescaleIntercept")
+    if slope is None or intercept is None or slope == 0:
+        raise RecordError("missing_rescale", f"{instance.path}: no Rescale Slope and Intercept (0028,1053)")
+    return slope, intercept
+
+
+def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[Any]:
+    limits = np.iinfo(np.int16)
+    if slope == 1.0 and intercept == int(intercept):
+        hu = stored.astype(np.int32) + int(intercept)
+    else:
+        hu = np.rint(stored * slope + intercept).astype(np.int32)
+    padding = number(instance.header, "PixelPaddingValue")
+    if padding is not None:
+        limit = number(instance.header, "PixelPaddingRangeLimit")
+        low, high = sorted((padding, padding if limit is None else limit))
+        hu[(stored >= low) & (stored <= high) & (hu < AIR_HU)] = AIR_HU
+    return np.clip(hu, limits.min, limits.max).astype(np.int16)

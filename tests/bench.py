@@ -1,0 +1,198 @@
+"""``make bench``: petct beside what people use today, side by side in one run. Read the ratios, not the seconds.
+
+Each row is the median of several interleaved runs of both sides on the same input, on one core, without start-up
+(but for the row that measures start-up). Nothing here passes or fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+ROUNDS = 5
+REPOSITORY = Path(__file__).resolve().parent.parent
+Side = Callable[[], object]
+
+
+def compare(what: str, ours: Side, theirs: Side, other: str, unit: str, amount: float) -> None:
+    """Print the rate of both sides and their ratio (above 1: petct is faster)."""
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    ours(), theirs()
+    for _ in range(ROUNDS):
+        for name, side in (("ours", ours), ("theirs", theirs)):
+            start = time.perf_counter()
+            side()
+            times[name].append(time.perf_counter() - start)
+    ratio = statistics.median(b / a for a, b in zip(times["ours"], times["theirs"], strict=True))
+    rates = [amount / statistics.median(times[name]) for name in ("ours", "theirs")]
+    print(f"{what:<34} petct {rates[0]:>10.1f} {unit:<12} {other} {rates[1]:>10.1f} {unit:<12} ratio {ratio:5.2f}")
+
+
+def cpu_of(command: list[str]) -> float:
+    """Return the CPU seconds of a whole process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def start_up() -> None:
+    petct = statistics.median(cpu_of([sys.executable, "-m", "petct_cli", "--help"]) for _ in range(ROUNDS))
+    typer = statistics.median(cpu_of([sys.executable, "-c", "import typer, typer.main"]) for _ in range(ROUNDS))
+    print(f"{'petct --help, CPU':<34} petct {petct * 1e3:>10.0f} ms           import typer {typer * 1e3:>10.0f} ms")
+
+
+def studies(folder: Path) -> list[Path]:
+    """Make two full-size phantom studies and return their folders."""
+    command = [sys.executable, "-m", "petct_cli", "phantom", "--studies", "2", "-o", str(folder / "raw")]
+    subprocess.run(command, capture_output=True, check=True)
+    return sorted((folder / "raw").iterdir())
+
+
+def anonymize(folder: Path, found: list[Path]) -> None:
+    import pydicom
+
+    from petct_cli.dicom.deid.pseudonyms import load_key
+    from petct_cli.dicom.scan import scan_studies
+    from petct_cli.stages.anonymize import Anonymize
+
+    files = [path for study in found for path in study.rglob("*.dcm")]
+    key = load_key(folder / "key", new=True)
+    records = list(scan_studies(found))
+
+    def ours() -> None:
+        shutil.rmtree(folder / "clean", ignore_errors=True)
+        stage = Anonymize(out=folder / "clean", key=key)
+        for record in records:
+            assert all(result.error is None for result in stage(record))
+
+    def theirs() -> None:
+        shutil.rmtree(folder / "copied", ignore_errors=True)
+        (folder / "copied").mkdir()
+        for number, path in enumerate(files):
+            pydicom.dcmread(path).save_as(folder / "copied" / f"{number}.dcm")
+
+    compare("anonymize, every safety on", ours, theirs, "dcmread+save_as", "files/s", len(files))
+
+
+def convert(folder: Path, found: list[Path]) -> None:
+    import SimpleITK as sitk  # noqa: N813
+
+    from petct_cli.dicom.scan import scan_studies
+    from petct_cli.stages.convert import Convert
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    records = list(scan_studies(found))
+
+    def ours() -> None:
+        shutil.rmtree(folder / "vol", ignore_errors=True)
+        for record in records:
+            assert all(result.error is None for result in Convert(out=folder / "vol")(record))
+
+    def by_sitk() -> None:
+        for study in found:
+            for series in ("CT", "PET"):
+                reader = sitk.ImageSeriesReader()
+                reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(study / series)))
+                sitk.WriteImage(reader.Execute(), str(folder / "series.nii"))
+
+    compare("convert to SUV on one grid", ours, by_sitk, "SimpleITK to .nii", "studies/s", len(found))
+    program = shutil.which("dcm2niix")
+    if program is None:
+        print(f"{'':<34} dcm2niix is not installed: not compared")
+        return
+
+    def by_dcm2niix() -> None:
+        for study in found:
+            command = [program, "-o", str(folder), "-z", "n", "-w", "1", str(study)]
+            subprocess.run(command, capture_output=True, check=True)
+
+    compare("convert to SUV on one grid", ours, by_dcm2niix, "dcm2niix to .nii", "studies/s", len(found))
+
+
+def score() -> None:
+    import numpy as np
+    import sacrebleu
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from petct_cli.metrics.families import Item, TextFamily
+    from petct_cli.report.compose import compose_report
+    from petct_cli.volume.phantom import make_phantom
+
+    rng = np.random.default_rng(0)
+    reports = [" ".join(compose_report(make_phantom(0, index).lesions, rng).values()) for index in range(100)]
+    pairs = [(reports[index % 100], reports[(index + 1) % 100]) for index in range(400)]
+    items = [Item(str(n), str(n), "", None, right, given) for n, (given, right) in enumerate(pairs)]
+    family = TextFamily(("bleu4", "rouge1", "rougeL"))
+
+    def ours() -> None:
+        rows = family.rows(items, [hypothesis for hypothesis, _ in pairs])
+        assert family.value("bleu4", rows.sum(axis=0)) > 0
+
+    def rouge() -> None:
+        scorer = RougeScorer(["rouge1", "rougeL"])
+        for hypothesis, reference in pairs:
+            scorer.score(reference, hypothesis)
+
+    def bleu() -> None:
+        sacrebleu.corpus_bleu([hypothesis for hypothesis, _ in pairs], [[reference for _, reference in pairs]])
+
+    compare("score: BLEU-4 + ROUGE-1/L", ours, rouge, "rouge_score (ROUGE only)", "pairs/s", len(pairs))
+    compare("score: BLEU-4 + ROUGE-1/L", ours, bleu, "sacrebleu (BLEU only)", "pairs/s", len(pairs))
+
+
+def pair() -> None:
+    import orjson
+
+    sys.path.insert(0, str(REPOSITORY / "tests"))
+    from samples import study
+
+    from petct_cli.core.jsonl import decode, encode
+    from petct_cli.stages.pair import Pair
+
+    lines = [orjson.dumps(study(f"s{number}")) for number in range(500)]
+    stage = Pair()
+
+    def ours() -> None:
+        for line in lines:
+            for sample in stage(decode(line)):  # type: ignore[arg-type]
+                encode(sample)
+
+    def theirs() -> None:
+        import json
+
+        for line in lines:
+            for _ in range(3):
+                json.dumps(json.loads(line))
+
+    compare("pair", ours, theirs, "json loads+dumps", "samples/s", 3 * len(lines))
+
+
+def main() -> None:
+    """Run all benchmarks."""
+    print(f"one core, median of {ROUNDS} interleaved rounds; ratio > 1: petct is faster\n")
+    start_up()
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
+        folder = Path(name)
+        found = studies(folder)
+        anonymize(folder, found)
+        convert(folder, found)
+    pair()
+    if importlib.util.find_spec("rouge_score"):
+        score()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Volumes on disk: what goes in comes out, equal input gives equal bytes, other programs read the exchange format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from petct_cli.core.errors import InputError, UsageError
+from petct_cli.volume import nifti
+from petct_cli.volume.storage import load_affine, load_volume, save_volume
+
+AFFINE = np.array([[0, 0.1, -2.0, 10], [0, 2.5, 0.08, -20], [3.0, 0, 0, 5], [0, 0, 0, 1.0]])
+NAMES = ["v.b2nd", "v.nii.gz", "v.nii"]
+
+
+def ramp(dtype: type = np.int16) -> np.ndarray:
+    return (np.arange(40 * 70 * 66).reshape(40, 70, 66) % 3000 - 1000).astype(dtype)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_round_trip(tmp_path: Path, name: str, dtype: type) -> None:
+    volume = ramp(dtype)
+    save_volume(tmp_path / name, volume, AFFINE)
+    back = load_volume(tmp_path / name)
+    assert back.dtype == dtype
+    np.testing.assert_array_equal(back, volume)
+    np.testing.assert_allclose(load_affine(tmp_path / name), AFFINE, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_region_is_a_crop(tmp_path: Path, name: str) -> None:
+    volume = ramp()
+    save_volume(tmp_path / name, volume, AFFINE)
+    box = (slice(3, 37), slice(0, 5), slice(60, 66))
+    np.testing.assert_array_equal(load_volume(tmp_path / name, box), volume[box])
+    np.testing.assert_array_equal(load_volume(str(tmp_path / name), box[:1]), volume[box[:1]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_volume_same_bytes(tmp_path: Path, name: str) -> None:
+    save_volume(tmp_path / name, ramp(), AFFINE)
+    before = (tmp_path / name).read_bytes()
+    save_volume(tmp_path / name, np.asfortranarray(ramp()), AFFINE)
+    assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_volume_without_geometry(tmp_path: Path, name: str) -> None:
+    save_volume(tmp_path / name, ramp())
+    assert load_affine(tmp_path / name) is None
+
+
+def test_other_programs_see_the_same_coordinates(tmp_path: Path) -> None:
+    straight = np.array([[0, 0, -2.0, 10], [0, 2.5, 0, -20], [3.0, 0, 0, 5], [0, 0, 0, 1.0]])
+    save_volume(tmp_path / "v.nii.gz", ramp(), straight)
+    read = nibabel.load(tmp_path / "v.nii.gz")
+    np.testing.assert_array_equal(np.asarray(read.dataobj).transpose(2, 1, 0), ramp())
+    z, y, x = 7, 11, 13
+    lps = straight @ [z, y, x, 1]
+    np.testing.assert_allclose(read.affine @ [x, y, z, 1], lps * [-1, -1, 1, 1], atol=1e-4)
+    np.testing.assert_allclose(read.get_qform(), read.get_sform(), atol=1e-4)
+    itk = SimpleITK.ReadImage(str(tmp_path / "v.nii.gz"))
+    np.testing.assert_allclose(itk.TransformIndexToPhysicalPoint((x, y, z)), lps[:3], atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(range(3)), st.tuples(*[st.sampled_from([-1, 1])] * 3), st.floats(-0.7, 0.7))
+def test_quaternion_holds_every_orientation(order: list[int], signs: tuple[int, ...], angle: float) -> None:
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = (turn @ np.diag(signs)[:, order]) * [3.0, 2.5, 2.0]
+    affine[:3, 3] = [-31, 7, 11]
+    header = nibabel.Nifti1Header(nifti.encode(np.zeros((2, 3, 4), np.float32), affine)[:348])
+    np.testing.assert_allclose(header.get_qform(), header.get_sform(), atol=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    hnp.arrays(st.sampled_from([np.uint8, np.int16, np.int32, np.float32]), hnp.array_shapes(min_dims=3, max_dims=3))
+)
+def test_nifti_bytes_round_trip(volume: np.ndarray) -> None:
+    back, affine = nifti.decode(nifti.encode(volume, None))
+    np.testing.assert_array_equal(back, volume)
+    assert affine is None
+
+
+def test_nifti_of_other_programs(tmp_path: Path) -> None:
+    ras = np.diag([-2.0, -2.5, 3.0, 1.0])
+    stored = nibabel.Nifti1Image(ramp().transpose(2, 1, 0), ras)
+    stored.header.set_slope_inter(0.5, 1.0)
+    stored.set_qform(ras, 1)
+    stored.set_sform(None)
+    nibabel.save(stored, tmp_path / "o.nii.gz")
+    read = nibabel.load(tmp_path / "o.nii.gz").get_fdata().transpose(2, 1, 0)
+    np.testing.assert_allclose(load_volume(tmp_path / "o.nii.gz"), read, atol=1e-3)
+    np.testing.assert_allclose(load_affine(tmp_path / "o.nii.gz") @ [1, 1, 1, 1], [2, 2.5, 3, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    save_volume(tmp_path / name, ramp())
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError) as fault:
+        load_volume(tmp_path / name)
+    assert fault.value.code in ("bad_volume", "bad_nifti")
+
+
+def test_missing_file_and_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such volume"):
+        load_volume(tmp_path / "none.b2nd")
+    with pytest.raises(UsageError):
+        save_volume(tmp_path / "v.mhd", ramp())
