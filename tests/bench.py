@@ -88,7 +88,7 @@ def anonymize(folder: Path, found: list[Path]) -> None:
 
 
 def convert(folder: Path, found: list[Path]) -> None:
-    import SimpleITK as sitk  # noqa: N813
+    import SimpleITK as sitk
 
     from petct_cli.dicom.scan import scan_studies
     from petct_cli.stages.convert import Convert

@@ -106,7 +106,9 @@ def test_a_study_without_pet_converts_and_is_refused_by_pair(petct: Petct, copy:
     assert set(codes(paired)) == {"no_pet"}
 
 
-@pytest.mark.parametrize("command", [["convert"], ["anonymize", "--key-file", "key", "--new-key"], ["phantom", "--studies", "1"]])
+@pytest.mark.parametrize(
+    "command", [["convert"], ["anonymize", "--key-file", "key", "--new-key"], ["phantom", "--studies", "1"]]
+)
 def test_an_output_that_cannot_be_made(petct: Petct, copy: Path, command: list[str]) -> None:
     (copy / "file").write_bytes(b"")
     source = [] if command[0] == "phantom" else ["raw.jsonl"]

@@ -138,7 +138,9 @@ def test_bad_splits(text: str) -> None:
 
 
 def test_skeletal_sentences_go_where_they_belong() -> None:
-    sections = {"musculoskeletal": "Tổn thương xương cánh chậu trái. Tổn thương cột sống ngực. Hệ xương khác bình thường."}
+    sections = {
+        "musculoskeletal": "Tổn thương xương cánh chậu trái. Tổn thương cột sống ngực. Hệ xương khác bình thường."
+    }
     assert region_text("chest", sections) == "Tổn thương cột sống ngực. Hệ xương khác bình thường."
     assert region_text("abdomen_pelvis", sections) == "Tổn thương xương cánh chậu trái. Hệ xương khác bình thường."
     assert region_text("head_neck", sections) == ""

@@ -45,7 +45,9 @@ def test_upstream_failures_pass_and_do_not_set_the_exit_code(petct: Petct) -> No
     result = petct("pair", stdin=lines(failed, study("s2")))
     assert result.code == 0
     inherited = [record for record in result.records if "error" in record]
-    assert [record["id"] for record in inherited] == [f"s1/{name}/report" for name in ("head_neck", "chest", "abdomen_pelvis")]
+    assert [record["id"] for record in inherited] == [
+        f"s1/{name}/report" for name in ("head_neck", "chest", "abdomen_pelvis")
+    ]
     assert {record["error"]["stage"] for record in inherited} == {"convert"}
     assert all(record["split"] and record["reference"] for record in inherited)
 
@@ -64,7 +66,9 @@ def test_a_record_from_a_later_schema_is_a_failed_record(petct: Petct) -> None:
 
 @pytest.mark.parametrize(("limit", "code"), [("0", 1), ("1", 0), ("50%", 0), ("10%", 1)])
 def test_max_failures(petct: Petct, limit: str, code: int) -> None:
-    result = petct("pair", "--regions", "whole", "--max-failures", limit, stdin=lines(study("s1"), study("s2", ct=None)))
+    result = petct(
+        "pair", "--regions", "whole", "--max-failures", limit, stdin=lines(study("s1"), study("s2", ct=None))
+    )
     assert result.code == code
 
 

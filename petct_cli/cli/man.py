@@ -42,7 +42,10 @@ def _header(title: str) -> list[str]:
 
 def _overview(commands: dict[str, tuple[str, str]]) -> str:
     lines = _header("petct")
-    lines += [".SH NAME", "petct \\- " + _escape("from PET/CT and Vietnamese reports to a scored vision-language model")]
+    lines += [
+        ".SH NAME",
+        "petct \\- " + _escape("from PET/CT and Vietnamese reports to a scored vision-language model"),
+    ]
     lines += [".SH SYNOPSIS", "\\fBpetct\\fR \\fICOMMAND\\fR [\\fIOPTIONS\\fR] [\\fIARGUMENTS\\fR]"]
     lines += [".SH DESCRIPTION"]
     lines += _paragraphs(
@@ -54,7 +57,12 @@ def _overview(commands: dict[str, tuple[str, str]]) -> str:
     for name, (_, line) in commands.items():
         lines += [".TP", f"\\fBpetct\\-{name}\\fR(1)", _escape(line)]
     lines += _exit_status()
-    lines += [".SH EXAMPLE", ".nf", _escape("petct phantom --studies 20 -o raw | petct convert - -o vol | petct pair"), ".fi"]
+    lines += [
+        ".SH EXAMPLE",
+        ".nf",
+        _escape("petct phantom --studies 20 -o raw | petct convert - -o vol | petct pair"),
+        ".fi",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,11 +16,15 @@ from petct_cli.cli.sources import read_records
 @command()
 def main(
     files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Samples with hypotheses.")] = None,
-    output: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page to write.")] = Path("gallery.html"),
+    output: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page to write.")] = Path(
+        "gallery.html"
+    ),
     scores: Annotated[Path | None, typer.Option(metavar="FILE", help="Score records for the table.")] = None,
     cases: Annotated[int, typer.Option(metavar="N", min=0, help="How many studies to show.")] = 6,
     title: Annotated[str, typer.Option(metavar="TEXT", help="Heading of the page.")] = "petct",
-    note: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A line under the heading; repeatable.")] = None,
+    note: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="A line under the heading; repeatable.")
+    ] = None,
     *,
     shared: Shared,
 ) -> None:

@@ -97,7 +97,7 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
 
 def choose(studies: dict[str, list[Sample]], number: int) -> list[str]:
     """Return the studies to show: hash order, lesions first, the first wrong one in place of the last if need be."""
-    order = sorted(studies, key=lambda study: sha256_json(study))
+    order = sorted(studies, key=sha256_json)
     with_lesions = [study for study in order if any(sample.lesions for sample in studies[study])]
     ranked = with_lesions + [study for study in order if study not in set(with_lesions)]
     shown = ranked[:number]
@@ -177,7 +177,8 @@ def _case(samples: Sequence[Sample]) -> str:
         f'<section class="case"><header><h3>Study <code>{escape(samples[0].study)}</code></h3>'
         f'<span class="soft">truth: {escape(known)} — {verdict}</span></header>',
         _pictures(samples, lesions),
-        '<div class="scroll"><table class="texts"><thead><tr><th>Region</th><th>Reference</th><th>Generated</th></tr></thead><tbody>',
+        '<div class="scroll"><table class="texts"><thead><tr><th>Region</th><th>Reference</th><th>Generated</th></tr>'
+        "</thead><tbody>",
     ]
     for sample in sorted(samples, key=lambda sample: -(sample.region.z[0] if sample.region else 0)):
         region = sample.region.name.replace("_", "-") if sample.region else "–"
@@ -236,7 +237,9 @@ def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
     depth, rows, columns = pet.shape
     circles = [(depth - 1 - z, x, lesion) for lesion, (z, y, x) in centres]
     parts = ['<div class="look">']
-    parts.append(_figure(to_png(pet_mip(pet), (dz, dx)), (depth, columns), circles, (dz, dx), "PET, maximum projection"))
+    parts.append(
+        _figure(to_png(pet_mip(pet), (dz, dx)), (depth, columns), circles, (dz, dx), "PET, maximum projection")
+    )
     middle = round(centres[0][1][1]) if centres else rows // 2
     parts.append(
         _figure(to_png(fused_coronal(ct, pet, middle), (dz, dx)), (depth, columns), [], (dz, dx), "CT + PET, coronal")
@@ -286,6 +289,6 @@ def _figure(
     )
     overlay = f'<svg viewBox="0 0 {width:.1f} {height:.1f}" preserveAspectRatio="none">{marks}</svg>' if marks else ""
     return (
-        f'<figure><span class="picture"><img alt="{escape(caption)}" src="data:image/png;base64,{data}">{overlay}</span>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f'<figure><span class="picture"><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+        f"{overlay}</span><figcaption>{escape(caption)}</figcaption></figure>"
     )

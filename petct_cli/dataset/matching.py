@@ -1,0 +1,212 @@
+"""Which report belongs to which study: one matcher for `anonymize` (raw identifiers) and `pair` (pseudonyms).
+
+A report says whose it is in its own fields (accession number, patient, date) or by its file name. Evidence is tried
+from the strongest down; two different reports with the same claim match nothing: a wrong pair is worse than none.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from petct_cli.core.errors import InputError, RecordError
+from petct_cli.core.hashing import sha256_bytes, sha256_json
+
+# What the fields of a report are called, folded and without punctuation: ours, hospitals', and the ViMed-PET release's.
+_FIELDS: dict[str, frozenset[str]] = {
+    "study": frozenset({"study", "study id", "studyid", "studyinstanceuid", "study instance uid", "id"}),
+    "accession": frozenset({"accession", "accession number", "accessionnumber", "so phieu", "ma phieu", "so chi dinh"}),
+    "patient": frozenset(
+        {"patient", "patient id", "patientid", "mrn", "pid", "ma bn", "ma benh nhan", "ma nguoi benh", "ma y te"}
+    ),
+    "date": frozenset({"date", "study date", "studydate", "ngay chup", "ngay thuc hien", "ngay kham", "ngay"}),
+}
+_DOCUMENT_FIELDS = frozenset({"report", "text", "document", "bao cao", "noi dung"})
+_CONTAINERS = frozenset({"hanh chinh", "thong tin hanh chinh", "administrative", "metadata", "patient info"})
+_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".csv", ".txt"})
+
+
+@dataclass(frozen=True)
+class StudyKeys:
+    """What is known of a study, raw or as pseudonyms: each may be empty.
+
+    Attributes
+    ----------
+    names
+        File or folder names that a report of this study may bear.
+    """
+
+    study: Sequence[str] = ()
+    accession: Sequence[str] = ()
+    patient: Sequence[str] = ()
+    date: str = ""
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ReportEntry:
+    """One report as found: its document, what it says of itself, and where it stood (for private logs only)."""
+
+    document: Mapping[str, Any]
+    fields: Mapping[str, str]
+    name: str
+    sha256: str
+    place: str = field(repr=False, default="")
+
+
+@dataclass(frozen=True)
+class Match:
+    """The report of a study, and the evidence that joined them: study, accession, patient_date, patient or name."""
+
+    entry: ReportEntry
+    by: str
+
+
+class ReportIndex:
+    """Reports by what they say of themselves."""
+
+    def __init__(self, entries: Iterable[ReportEntry]) -> None:
+        self._by: dict[tuple[str, str], list[ReportEntry]] = {}
+        self.size = 0
+        for entry in entries:
+            self.size += 1
+            for key in _claims(entry):
+                self._by.setdefault(key, []).append(entry)
+
+    def match(self, keys: StudyKeys) -> Match | None:
+        """Return the report of a study, or None when there is none.
+
+        Raises
+        ------
+        RecordError
+            ``report_ambiguous``: different reports have the same claim.
+        """
+        day = _day(keys.date)
+        tries: list[tuple[str, list[tuple[str, str]]]] = [
+            ("study", [("study", _folded(value)) for value in keys.study]),
+            ("accession", [("accession", _folded(value)) for value in keys.accession]),
+            ("patient_date", [("patient_date", f"{_folded(value)}|{day}") for value in keys.patient if day]),
+            ("name", [("name", _folded(value)) for value in (*keys.names, *keys.study, *keys.accession)]),
+            ("patient", [("patient", _folded(value)) for value in keys.patient]),
+            ("name", [("name", _folded(value)) for value in keys.patient]),
+        ]
+        for by, wanted in tries:
+            found = [entry for key in wanted if key[1].strip("|") for entry in self._by.get(key, ())]
+            if by == "patient":
+                found = [entry for entry in found if not (day and _day(entry.fields.get("date", "")) not in ("", day))]
+            if not found:
+                continue
+            if len({entry.sha256 for entry in found}) > 1:
+                raise RecordError("report_ambiguous", f"several different reports match this study by {by}")
+            return Match(found[0], by)
+        return None
+
+
+def load_reports(path: Path) -> Iterator[ReportEntry]:
+    """Yield the reports of a file or, in order of their paths, of a folder (JSON, JSONL, CSV, plain text).
+
+    Raises
+    ------
+    InputError
+        ``no_such_file``, or ``report_unreadable`` (named by its place among the reports, not by its file name).
+    """
+    if not path.exists():
+        raise InputError("no_such_file", f"{path}: no such file or folder")
+    files = (
+        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()) if path.is_dir() else [path]
+    )
+    for ordinal, file in enumerate(files, start=1):
+        try:
+            yield from _load(file)
+        except (OSError, ValueError, csv.Error):
+            raise InputError("report_unreadable", f"report file {ordinal} of {len(files)} cannot be read") from None
+
+
+def entry_of(document: Mapping[str, Any], name: str = "", place: str = "") -> ReportEntry:
+    """Make an entry of one report's JSON object; what identifies it stands at the top or in an administrative head."""
+    fields: dict[str, str] = {}
+    _gather(document, fields)
+    return ReportEntry(document, fields, name, sha256_json(document), place)
+
+
+def _load(file: Path) -> Iterator[ReportEntry]:
+    suffix, data = file.suffix.lower(), file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    place = str(file)
+    if suffix == ".json":
+        value = orjson.loads(data)
+        for item in value if isinstance(value, list) else [value]:
+            yield _entry(item, "" if isinstance(value, list) else file.stem, place)
+    elif suffix in (".jsonl", ".ndjson"):
+        for line in data.splitlines():
+            if line.strip():
+                yield _entry(orjson.loads(line), "", place)
+    elif suffix == ".csv":
+        for row in csv.DictReader(data.decode("utf-8").splitlines(keepends=True)):
+            yield _entry({key: value for key, value in row.items() if key and value}, "", place)
+    else:
+        text = data.decode("utf-8")
+        yield ReportEntry({"Mô tả hình ảnh": text}, {}, file.stem, sha256_bytes(data), place)
+
+
+def _entry(item: Any, name: str, place: str) -> ReportEntry:
+    if not isinstance(item, dict):
+        raise ValueError("not an object")
+    fields: dict[str, str] = {}
+    _gather(item, fields)
+    document: Mapping[str, Any] = item
+    for key, value in item.items():
+        if _folded(key) in _DOCUMENT_FIELDS:
+            # JSONL and CSV carry the report beside its keys: as an object, as JSON text, or as plain text.
+            if isinstance(value, str) and value.lstrip().startswith("{"):
+                value = orjson.loads(value)
+            if isinstance(value, dict):
+                document = value
+                _gather(value, fields)
+            elif isinstance(value, str):
+                document = {"Mô tả hình ảnh": value}
+    return ReportEntry(document, fields, name, sha256_json(document), place)
+
+
+def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
+    for key, value in document.items():
+        folded = _folded(key)
+        if isinstance(value, Mapping) and folded in _CONTAINERS:
+            _gather(value, fields)
+        elif isinstance(value, str | int) and not isinstance(value, bool):
+            for name, spellings in _FIELDS.items():
+                if folded in spellings:
+                    fields.setdefault(name, str(value).strip())
+
+
+def _claims(entry: ReportEntry) -> Iterator[tuple[str, str]]:
+    fields = entry.fields
+    for name in ("study", "accession", "patient"):
+        if fields.get(name):
+            yield name, _folded(fields[name])
+    day = _day(fields.get("date", ""))
+    if fields.get("patient") and day:
+        yield "patient_date", f"{_folded(fields['patient'])}|{day}"
+    if entry.name:
+        yield "name", _folded(entry.name)
+
+
+def _folded(text: str) -> str:
+    parts = unicodedata.normalize("NFD", text.replace("đ", "d").replace("Đ", "D"))
+    plain = "".join(part for part in parts if not unicodedata.combining(part)).casefold()
+    return " ".join(re.sub(r"[^\w.]+|_", " ", plain).split())
+
+
+def _day(text: str) -> str:
+    """Return a date in any usual form as YYYYMMDD, nothing when it is none."""
+    found = re.search(r"(\d{4})[-/.]?(\d{2})[-/.]?(\d{2})", text)
+    if found:
+        return "".join(found.groups())
+    found = re.search(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})", text)
+    return f"{found[3]}{int(found[2]):02d}{int(found[1]):02d}" if found else ""

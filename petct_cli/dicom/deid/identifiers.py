@@ -1,0 +1,126 @@
+"""A study's own identifying values, collected from its headers at every depth before they go."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import date
+
+from petct_cli.dicom.deid.profile import Profile
+from petct_cli.dicom.deid.rewrite import decode_text
+from petct_cli.dicom.deid.syntax import (
+    IMPLICIT,
+    Buffer,
+    DicomBytes,
+    DicomSyntaxError,
+    Element,
+    Syntax,
+    items,
+    parse,
+    vr_of,
+)
+
+_DATE = re.compile(r"^(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
+_CHARSET = 0x00080005
+_SECTIONS = ("ids", "phones", "addresses", "institutions", "ae_titles", "devices")
+
+
+@dataclass
+class Identifiers:
+    """Values by kind. They stay in memory: no record, message or log shows them.
+
+    `devices` are makers and models: no identifiers, and what they hold is none either.
+    """
+
+    names: set[str] = field(default_factory=set)
+    ids: set[str] = field(default_factory=set)
+    phones: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+    institutions: set[str] = field(default_factory=set)
+    ae_titles: set[str] = field(default_factory=set)
+    devices: set[str] = field(default_factory=set)
+    dates: set[date] = field(default_factory=set)
+    uids: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Collector:
+    """Walks headers and adds to `found`; values seen before cost one look-up."""
+
+    profile: Profile
+    found: Identifiers = field(default_factory=Identifiers)
+    _seen: set[tuple[int, bytes, bytes]] = field(default_factory=set)
+    _kinds: dict[tuple[int, bytes], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._tags = {tag: name for name in _SECTIONS for tag in self.profile.tags("identifying", name)}
+
+    def add(self, dicom: DicomBytes) -> None:
+        """Collect from one file, its File Meta included."""
+        self._level(dicom.head, dicom.meta, Syntax(explicit=True, little=True), b"")
+        self._level(dicom.buffer, dicom.elements, dicom.syntax, b"")
+
+    def _kind(self, tag: int, vr: bytes) -> str:
+        """Return which set a value belongs to; ``items`` for sequences, nothing for values of no interest."""
+        known = vr if vr != b"UN" else vr_of(tag)
+        if known == b"SQ":
+            return "items"
+        if tag in self._tags:
+            return self._tags[tag]
+        if known == b"PN":
+            return "names"
+        if known in (b"DA", b"DT") and not self.profile.has("retain_full_dates"):
+            return "dates"
+        if known == b"UI" and tag not in self.profile.class_uids and not self.profile.has("retain_uids"):
+            return "uids"
+        return ""
+
+    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes) -> None:
+        kinds, seen = self._kinds, self._seen
+        for element in elements:
+            tag, vr = element.tag, element.vr
+            kind = kinds.get((tag, vr))
+            if kind is None:
+                kind = kinds[tag, vr] = self._kind(tag, vr)
+            if tag == _CHARSET:
+                charset = buffer[element.value : element.value_end]
+            if not kind:
+                continue
+            value = buffer[element.value : element.value_end]
+            if (tag, charset, value) in seen:
+                continue
+            seen.add((tag, charset, value))
+            if kind == "items":
+                self._items(buffer, element, syntax, charset)
+            else:
+                self._value(kind, value, charset)
+
+    def _items(self, buffer: Buffer, element: Element, syntax: Syntax, charset: bytes) -> None:
+        inner = IMPLICIT if element.vr == b"UN" else syntax
+        try:
+            for item in items(buffer, element.value, element.value_end, inner):
+                self._level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset)
+        except DicomSyntaxError:
+            return
+
+    def _value(self, kind: str, value: bytes, charset: bytes) -> None:
+        for part in decode_text(value.rstrip(b" \0"), charset).split("\\"):
+            text = part.strip(" \0")
+            if not text:
+                continue
+            if kind == "dates":
+                self._date(text)
+            elif kind == "names":
+                # Alphabetic, ideographic and phonetic form (PS3.5 6.2.1) are names of their own.
+                self.found.names.update(group.strip("^ ") for group in text.split("=") if group.strip("^ "))
+            elif kind != "uids" or not text.startswith(self.profile.standard_prefix):
+                getattr(self.found, kind).add(text)
+
+    def _date(self, text: str) -> None:
+        match = _DATE.match(text)
+        if match is None:
+            return
+        try:
+            self.found.dates.add(date(*(int(number) for number in match.groups())))
+        except ValueError:
+            return

@@ -1,0 +1,298 @@
+"""Finding a study's own values in text: what counts as a hit, for reports, headers and file names alike.
+
+A hit is a full name or two consecutive parts of one (folded, in either order), an ID, a phone number, an address, an
+institution, a date in any written form, a UID. Single name parts are common words in Vietnamese and count only with
+their diacritics, capitalised, after a title; two parts written small in marked text count with their own marks only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+from typing import NamedTuple
+
+from petct_cli.dicom.deid.identifiers import Identifiers
+
+MIN_LENGTH = 4
+_MIN_PAIR_LETTERS = 5
+_MIN_PHONE_DIGITS = 7
+_GAP = 3
+
+_TOKEN = re.compile(r"[^\W_]+")
+_YMD = re.compile(
+    r"(?<![^\W_])(\d{4})([-/. ]?)(\d{1,2})\2(\d{1,2})(?!\d)|(?<![^\W_])(\d{4})(\d{2})(\d{2})(?=\d{2,6}(?!\d))"
+)
+_DMY = re.compile(r"(?<![^\W_])(\d{1,2})\s?([-/.])\s?(\d{1,2})\s?\2\s?(\d{4}|\d{2})(?![^\W_])")
+_DMY_COMPACT = re.compile(r"(?<![^\W_])(\d{2})(\d{2})(\d{4})(?![^\W_])")
+_VIETNAMESE = re.compile(r"(?<!\d)(\d{1,2})\s*(?:thang|/|-)\s*(\d{1,2})\s*(?:nam|/|-)\s*(\d{4})(?!\d)")
+_DAY_MONTH = re.compile(r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?[\s\-/.]*([a-z]{3,9})[\s\-/.,]*(\d{4})(?!\d)")
+_MONTH_DAY = re.compile(r"(?<![^\W_])([a-z]{3,9})[\s\-/.]*(\d{1,2})(?:st|nd|rd|th)?[\s\-/.,]+(\d{4})(?!\d)")
+_PHONE = re.compile(r"\+?\(?\d[\d .\-()]{5,}\d")
+_UID = re.compile(r"\d+(?:\.\d+){3,}")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_TITLES = (
+    "bs", "bác sĩ", "bsck1", "bsck2", "bscki", "bsckii", "ths", "ts", "pgs", "gs", "ktv", "đd", "ông", "bà", "anh",
+    "chị", "cô", "chú", "em", "bệnh nhân", "bn", "họ tên", "họ và tên", "người bệnh", "dr", "doctor", "mr", "mrs", "ms",
+)  # fmt: skip
+_TITLE_BEFORE = re.compile(r"(?<![^\W_])(?:" + "|".join(sorted(_TITLES, key=len, reverse=True)) + r")[\s.:,]{1,3}$")
+
+
+class Hit(NamedTuple):
+    """Where a known value stands in a text, and of what kind it is."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def fold(text: str) -> tuple[str, list[int] | None]:
+    """Return `text` without case and marks, and for each folded character its place in `text` (None: the same).
+
+    >>> fold("Đỗ Thị Hà")[0]
+    'do thi ha'
+    """
+    if text.isascii():
+        return text.lower(), None
+    letters: list[str] = []
+    places: list[int] = []
+    for place, character in enumerate(text):
+        for letter in _fold_character(character):
+            letters.append(letter)
+            places.append(place)
+    return "".join(letters), places
+
+
+@lru_cache(maxsize=4096)
+def _fold_character(character: str) -> str:
+    if character in "đĐ":
+        return "d"
+    parts = unicodedata.normalize("NFKD", character)
+    return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything to look for, prepared once per study.
+
+    Attributes
+    ----------
+    not_scanned
+        How many values are too short to be looked for.
+    """
+
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    phrases: tuple[tuple[str, str], ...] = ()
+    phones: frozenset[str] = frozenset()
+    dates: frozenset[date] = frozenset()
+    uids: frozenset[str] = frozenset()
+    marked_parts: frozenset[str] = frozenset()
+    marked_pairs: frozenset[tuple[str, ...]] = frozenset()
+    not_scanned: int = 0
+    harmless_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+
+    def find(self, text: str) -> list[Hit]:
+        """Return all hits in `text`, in order, overlapping ones joined."""
+        folded, places = fold(text)
+        hits = [
+            *self._names(text, folded, places),
+            *self._phrases(folded),
+            *self._dates(folded),
+            *self._numbers(folded),
+        ]
+        if places is not None:
+            places.append(len(text))
+            hits = [Hit(places[hit.start], _after(places, hit.end), hit.kind) for hit in hits]
+        hits.extend(self._single_parts(text))
+        return _joined(hits)
+
+    def _names(self, text: str, folded: str, places: list[int] | None) -> Iterable[Hit]:
+        """Find runs of words that follow each other in a name, in either order."""
+        if not self.pairs:
+            return
+        tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(folded)]
+        first = 0
+        for place in range(1, len(tokens) + 1):
+            if place < len(tokens) and self._follow(tokens[place - 1], tokens[place], folded):
+                continue
+            start, end = tokens[first][1] if tokens else 0, tokens[place - 1][2]
+            if place - first > 2 or (place - first == 2 and self._is_pair(text, folded, start, end, places)):
+                yield Hit(start, end, "name")
+            first = place
+
+    def _follow(self, left: tuple[str, int, int], right: tuple[str, int, int], folded: str) -> bool:
+        gap = folded[left[2] : right[1]]
+        return (left[0], right[0]) in self.pairs and len(gap) <= _GAP and "\n" not in gap
+
+    def _is_pair(self, text: str, folded: str, start: int, end: int, places: list[int] | None) -> bool:
+        """Say whether two words are a hit and not two common words that fold alike.
+
+        Written small and with marks ("hình ảnh tràn dịch"), words are names only with the very marks of the name
+        (not "Ánh Trần"); medical pairs without marks ("van hai lá") are no names when written small.
+        """
+        original = text[start:end] if places is None else text[places[start] : places[end - 1] + 1]
+        if original != original.lower():
+            return True
+        if not original.isascii():
+            words = _TOKEN.findall(unicodedata.normalize("NFC", original))
+            return tuple(words) in self.marked_pairs
+        return tuple(_TOKEN.findall(folded[start:end])) not in self.harmless_pairs
+
+    def _phrases(self, folded: str) -> Iterable[Hit]:
+        for phrase, kind in self.phrases:
+            at = folded.find(phrase)
+            while at >= 0:
+                end = at + len(phrase)
+                before, after = folded[at - 1 : at], folded[end : end + 1]
+                if not (before.isalnum() or after.isalnum()):
+                    yield Hit(at, end, kind)
+                at = folded.find(phrase, at + 1)
+
+    def _dates(self, folded: str) -> Iterable[Hit]:
+        if not self.dates or not any(character.isdigit() for character in folded):
+            return
+        for match in _YMD.finditer(folded):
+            year, separator, month, day, *compact = match.groups()
+            if year is None:
+                year, month, day = compact
+            elif not separator and len(month + day) != MIN_LENGTH:
+                continue
+            if self._is_known_date(int(year), int(month), int(day)):
+                yield Hit(match.start(), match.end(), "date")
+        for pattern in (_DMY, _DMY_COMPACT, _VIETNAMESE):
+            for match in pattern.finditer(folded):
+                day, month, year = (int(group) for group in match.groups() if group and group.isdigit())
+                years = [year] if year > 99 else [1900 + year, 2000 + year]
+                if any(self._is_known_date(y, month, day) or self._is_known_date(y, day, month) for y in years):
+                    yield Hit(match.start(), match.end(), "date")
+        for match in _DAY_MONTH.finditer(folded):
+            if self._is_known_date(int(match.group(3)), _month(match.group(2)), int(match.group(1))):
+                yield Hit(match.start(), match.end(), "date")
+        for match in _MONTH_DAY.finditer(folded):
+            if self._is_known_date(int(match.group(3)), _month(match.group(1)), int(match.group(2))):
+                yield Hit(match.start(), match.end(), "date")
+
+    def _is_known_date(self, year: int, month: int, day: int) -> bool:
+        try:
+            return date(year, month, day) in self.dates
+        except ValueError:
+            return False
+
+    def _numbers(self, folded: str) -> Iterable[Hit]:
+        if self.phones:
+            for match in _PHONE.finditer(folded):
+                if phone_digits(match.group()) in self.phones:
+                    yield Hit(match.start(), match.end(), "phone")
+        if self.uids:
+            for match in _UID.finditer(folded):
+                if match.group() in self.uids:
+                    yield Hit(match.start(), match.end(), "uid")
+
+    def _single_parts(self, text: str) -> Iterable[Hit]:
+        if not self.marked_parts or text.isascii():
+            return
+        for match in _TOKEN.finditer(text):
+            word = match.group()
+            if word[0].isupper() and unicodedata.normalize("NFC", word).casefold() in self.marked_parts:
+                before = text[max(0, match.start() - 16) : match.start()]
+                if _TITLE_BEFORE.search(unicodedata.normalize("NFC", before).casefold()):
+                    yield Hit(match.start(), match.end(), "name")
+
+
+def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = ()) -> Known:
+    """Prepare the values of one study for searching.
+
+    Parameters
+    ----------
+    harmless_pairs
+        Folded pairs of words that are medical terms when written without capitals ("van hai").
+    """
+    pairs: set[tuple[str, str]] = set()
+    marked: set[str] = set()
+    marked_pairs: set[tuple[str, ...]] = set()
+    phrases: dict[str, str] = {}
+    short = 0
+    # Device identity stays: an institution named like the manufacturer of its scanner cannot be told from it.
+    devices = [fold(device)[0] for device in identifiers.devices]
+    for name in identifiers.names:
+        if _is_code(name):
+            phrases[fold(name)[0]] = "id"
+        marked |= {word.casefold() for word in _words(name) if not word.isascii()}
+        for order in _orders(name):
+            plain = [fold(word)[0] for word in order]
+            for left, right in itertools.pairwise(plain):
+                if len(left + right) >= _MIN_PAIR_LETTERS or len(plain) == 2:
+                    pairs |= {(left, right), (right, left)}
+            for left, right in itertools.pairwise(word.casefold() for word in order):
+                marked_pairs |= {(left, right), (right, left)}
+    for kind in ("ids", "addresses", "institutions", "ae_titles"):
+        for value in getattr(identifiers, kind):
+            folded = re.sub(r"\s+", " ", fold(value)[0].replace("^", " ")).strip()
+            if len(folded) < MIN_LENGTH:
+                short += 1
+            elif kind not in ("institutions", "ae_titles") or not any(folded in device for device in devices):
+                phrases[folded] = kind.rstrip("s")
+    phones = {phone_digits(phone) for phone in identifiers.phones}
+    return Known(
+        pairs=frozenset(pairs),
+        phrases=tuple(sorted(phrases.items())),
+        phones=frozenset(phone for phone in phones if len(phone) >= _MIN_PHONE_DIGITS),
+        dates=frozenset(identifiers.dates),
+        uids=frozenset(uid for uid in identifiers.uids if len(uid) >= MIN_LENGTH),
+        marked_parts=frozenset(marked),
+        marked_pairs=frozenset(marked_pairs),
+        not_scanned=short,
+        harmless_pairs=frozenset(harmless_pairs),
+    )
+
+
+def phone_digits(text: str) -> str:
+    """Return the last nine digits of a phone number, which are the same with and without country code."""
+    return re.sub(r"\D", "", text)[-9:]
+
+
+def _words(name: str) -> list[str]:
+    return _TOKEN.findall(unicodedata.normalize("NFC", name))
+
+
+def _orders(name: str) -> list[list[str]]:
+    """Return the words of a name in the orders that people write: PN order, family first, given name first.
+
+    PN is family^given^middle; Vietnamese reads family, middle, given. A name without carets is taken as it stands, its
+    ends beside each other too.
+    """
+    parts = [_words(part) for part in name.split("^")]
+    if len(parts) == 1:
+        (words,) = parts
+        return [words, [words[-1], words[0]]] if len(words) > 2 else [words]
+    family, given, middle, *rest = [*parts, []] if len(parts) == 2 else parts
+    orders = [[family, given, middle], [family, middle, given], [given, middle, family], [given, family]]
+    return [[word for part in (*order, *rest) for word in part] for order in orders]
+
+
+def _is_code(name: str) -> bool:
+    return any(character.isdigit() for character in name) and " " not in name
+
+
+def _month(word: str) -> int:
+    return _MONTHS.index(word[:3]) + 1 if word[:3] in _MONTHS else 0
+
+
+def _after(places: list[int], end: int) -> int:
+    """Return where the original text goes on after the folded character before `end`, combining marks included."""
+    return places[end] if end < len(places) else places[-1]
+
+
+def _joined(hits: Iterable[Hit]) -> list[Hit]:
+    joined: list[Hit] = []
+    for hit in sorted(hits):
+        if joined and hit.start < joined[-1].end:
+            last = joined[-1]
+            joined[-1] = Hit(last.start, max(last.end, hit.end), last.kind)
+        else:
+            joined.append(hit)
+    return joined

@@ -1,0 +1,479 @@
+"""Rewriting one data set: rules applied at every depth, untouched elements left as the bytes they were.
+
+Runs of untouched elements are copied as one slice. What becomes of a value is decided once per study: the slices of a
+series repeat most of their header.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from petct_cli.dicom.deid.profile import Profile, SafePrivate, load_profile
+from petct_cli.dicom.deid.pseudonyms import Key
+from petct_cli.dicom.deid.syntax import (
+    IMPLICIT,
+    ITEM,
+    ITEM_END,
+    PIXEL_TAGS,
+    SEQUENCE_END,
+    UNDEFINED,
+    Buffer,
+    DicomSyntaxError,
+    Element,
+    Syntax,
+    encode_element,
+    encode_head,
+    items,
+    parse,
+    vr_of,
+)
+from petct_cli.dicom.deid.values import cap_age, dummy, shift_dates
+
+TEXT_VRS = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})
+_CODED_VRS = frozenset({b"CS"})
+_BULK_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
+_PATIENT_NAME, _PATIENT_ID, _PATIENT_AGE, _CHARSET = 0x00100010, 0x00100020, 0x00101010, 0x00080005
+_TIMEZONE = 0x00080201
+_LARGEST_REMEMBERED = 4096
+
+Piece = bytes | tuple[int, int]
+Clean = Callable[[str], str]
+Find = Callable[[str], object]
+
+
+class Outcome(NamedTuple):
+    """What an element becomes: None for as it is, else its new bytes (nothing when removed), and what it counts as."""
+
+    chunk: bytes | None
+    counts: tuple[tuple[str, int], ...]
+
+
+_KEPT = Outcome(None, ())
+_REMOVED = Outcome(b"", (("removed", 1),))
+_FIRST_CREATOR, _LAST_CREATOR = 0x10, 0xFF
+
+
+@dataclass
+class _Level:
+    """Where rewriting is: the bytes, how they are laid out, and the rules for objects of this class at this depth."""
+
+    buffer: Buffer
+    syntax: Syntax
+    charset: bytes
+    profile: Profile
+    sop_class: str
+    top: bool
+
+
+class _Pieces:
+    """What a level becomes, neighbouring kept elements joined to one range."""
+
+    def __init__(self) -> None:
+        self.changed = False
+        self._pieces: list[Piece] = []
+        self._start = self._end = 0
+
+    def keep(self, start: int, end: int) -> None:
+        """Go on with the bytes as they are."""
+        if start != self._end:
+            self._flush()
+            self._start = start
+        self._end = end
+
+    def put(self, chunk: bytes) -> None:
+        """Go on with new bytes."""
+        self.changed = True
+        self._flush()
+        self._start = self._end = 0
+        if chunk:
+            self._pieces.append(chunk)
+
+    def _flush(self) -> None:
+        if self._end > self._start:
+            self._pieces.append((self._start, self._end))
+
+    def finished(self) -> list[Piece]:
+        """Return all pieces."""
+        self._flush()
+        self._start = self._end = 0
+        return self._pieces
+
+
+def join(buffer: Buffer, pieces: list[Piece]) -> bytes:
+    """Return pieces as one string of bytes."""
+    return b"".join(piece if isinstance(piece, bytes) else buffer[piece[0] : piece[1]] for piece in pieces)
+
+
+@dataclass
+class Rewriter:
+    """Applies a profile to the objects of one study.
+
+    Parameters
+    ----------
+    key, patient
+        What pseudonyms and the day offset derive from; `patient` is PatientID + IssuerOfPatientID or, without them, the
+        StudyInstanceUID.
+    patient_id
+        The study's PatientID: where it stands again, at any depth, it gets the same pseudonym.
+    clean
+        Takes identifying text out of a descriptor.
+    find
+        Finds the study's own values in a text: what is true makes a technical element be cleaned, too.
+
+    Attributes
+    ----------
+    counts
+        How many elements were treated, by action.
+    written
+        (tag, value) of everything that petct itself wrote: dates, UIDs, pseudonyms. No leak, whatever it looks like.
+    """
+
+    key: Key
+    preset: str
+    patient: str
+    patient_id: str
+    clean: Clean
+    find: Find
+    manufacturer: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    written: set[tuple[int, bytes]] = field(default_factory=set)
+    _memory: dict[tuple[Syntax, bytes, bool, str], dict[tuple[int, bytes, bytes], Outcome]] = field(
+        default_factory=dict
+    )
+    _plans: dict[tuple[int, bytes, bool, str], str] = field(default_factory=dict)
+    _uids: dict[bytes, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.days = self.key.day_offset(self.patient)
+        self.pseudonym = self.key.patient(self.patient)
+
+    def uid(self, uid: bytes) -> bytes:
+        """Return the UID that replaces one value of a UI element; those of the standard itself stay."""
+        new = self._uids.get(uid)
+        if new is None:
+            text = uid.decode("latin-1").strip(" \0")
+            standard = text.startswith(load_profile(self.preset).standard_prefix)
+            new = self._uids[uid] = (text if standard or not text else self.key.uid(text)).encode()
+        return new
+
+    def data_set(
+        self,
+        buffer: Buffer,
+        elements: list[Element],
+        syntax: Syntax,
+        sop_class: str,
+        inserts: dict[int, tuple[bytes, bytes]],
+    ) -> list[Piece]:
+        """Return a top-level data set as pieces: new bytes, or (start, end) ranges of `buffer` that stay.
+
+        Parameters
+        ----------
+        inserts
+            (VR, value) by tag of the elements that are written whatever the input holds.
+        """
+        level = _Level(buffer, syntax, b"", load_profile(self.preset, sop_class), sop_class, top=True)
+        pieces = _Pieces()
+        kept = [element for element in elements if element.tag not in inserts]
+        pending = sorted(inserts)
+        at = 0
+        for tag in pending:
+            start = at
+            while at < len(kept) and kept[at].tag < tag:
+                at += 1
+            self._rewrite(level, kept[start:at], pieces)
+            vr, value = inserts[tag]
+            self.written.add((tag, value.rstrip(b" \0")))
+            head = encode_head(tag, vr, len(value), syntax) + value if vr == b"SQ" else None
+            pieces.put(head or encode_element(tag, vr, value, syntax))
+        self._rewrite(level, kept[at:], pieces)
+        return pieces.finished()
+
+    def _rewrite(self, level: _Level, elements: list[Element], pieces: _Pieces) -> None:
+        """Append what becomes of `elements`, which follow each other on one level."""
+        buffer = level.buffer
+        for element in elements:
+            if element.tag >= _CHARSET:
+                if element.tag == _CHARSET:
+                    level.charset = buffer[element.value : element.value_end]
+                break
+        memory = self._memory.setdefault((level.syntax, level.charset, level.top, level.sop_class), {})
+        private: list[Element] = []
+        for element in elements:
+            group = element.tag >> 16
+            if private and private[0].tag >> 16 != group:
+                self._private(level, private, pieces)
+                private = []
+            if group & 1:
+                private.append(element)
+                continue
+            outcome = self._element(level, element, memory)
+            if outcome.chunk is None:
+                pieces.keep(element.start, element.end)
+                continue
+            for name, number in outcome.counts:
+                self.counts[name] += number
+            pieces.put(outcome.chunk)
+        if private:
+            self._private(level, private, pieces)
+
+    def _element(self, level: _Level, element: Element, memory: dict[tuple[int, bytes, bytes], Outcome]) -> Outcome:
+        """Decide on one public element."""
+        tag, vr = element.tag, element.vr
+        plan_key = (tag, vr, level.top, level.sop_class)
+        plan = self._plans.get(plan_key)
+        if plan is None:
+            plan = self._plans[plan_key] = plan_for(tag, vr, level.profile, top=level.top)
+        if plan == "keep":
+            return _KEPT
+        if plan == "drop":
+            return _REMOVED
+        value = level.buffer[element.value : element.value_end]
+        remembered = memory.get((tag, vr, value))
+        if remembered is None:
+            if plan == "recurse":
+                remembered = self._sequence(level, element)
+            else:
+                remembered = self._value(plan, tag, vr, value, level.charset, level.syntax)
+            if len(value) <= _LARGEST_REMEMBERED:
+                memory[tag, vr, value] = remembered
+        return remembered
+
+    def _value(self, plan: str, tag: int, vr: bytes, value: bytes, charset: bytes, syntax: Syntax) -> Outcome:
+        """Return what becomes of a value; it says the same for the same value everywhere in a study."""
+        bare = value.rstrip(b" \0")
+        kind = vr if vr != b"UN" else vr_of(tag)
+        name = plan
+        new: bytes | None
+        counts: tuple[tuple[str, int], ...] = ()
+        if plan == "uid":
+            new = b"\\".join(self.uid(part) for part in bare.split(b"\\")) if bare else None
+            name = "uids_replaced"
+        elif plan == "date":
+            new, unread = shift_dates(value, self.days)
+            name, counts = "dates_shifted", (("dates_emptied", unread),) if unread else ()
+        elif plan == "age":
+            new, name = cap_age(value), "ages_capped"
+        elif plan == "empty":
+            new, name = b"", "emptied"
+        elif plan == "dummy":
+            # A sequence that must have a value keeps one empty item: what its codes name may be a person.
+            new, name = encode_head(ITEM, b"", 0, syntax) if kind == b"SQ" else dummy(kind), "replaced"
+        elif plan == "patient":
+            new, name = self._other_patient(bare).encode(), "replaced"
+        elif plan == "clean" or self.find(decode_text(bare, charset)):
+            new, name = self._cleaned(bare, charset, kind), "text_cleaned"
+        else:
+            return _KEPT
+        if new is None or new == bare:
+            return _KEPT
+        if plan not in ("clean", "technical", "empty"):
+            self.written.add((tag, new.rstrip(b" \0")))
+        return Outcome(encode_element(tag, vr, new, syntax), ((name, 1), *counts))
+
+    def _other_patient(self, value: bytes) -> str:
+        """Return the pseudonym for a PatientID or PatientName inside a sequence."""
+        text = value.decode("latin-1").strip(" \0")
+        return self.pseudonym if text in ("", self.patient_id) else self.key.patient(text)
+
+    def _cleaned(self, value: bytes, charset: bytes, vr: bytes) -> bytes | None:
+        if not value:
+            return None
+        text = decode_text(value, charset)
+        cleaned = self.clean(text)
+        if cleaned == text:
+            return None
+        if vr in _CODED_VRS:
+            return b""
+        return encode_text(cleaned, charset)
+
+    def _sequence(self, level: _Level, element: Element) -> Outcome:
+        """Rewrite the items of a sequence; as it is when nothing in it changes."""
+        buffer = level.buffer
+        inner = IMPLICIT if element.vr == b"UN" else level.syntax
+        before = self.counts
+        self.counts = Counter()
+        body: list[bytes] = []
+        changed = False
+        try:
+            for item in items(buffer, element.value, element.value_end, inner):
+                pieces = _Pieces()
+                below = _Level(buffer, inner, level.charset, level.profile, level.sop_class, top=False)
+                self._rewrite(below, parse(buffer, item.value, item.value_end, inner), pieces)
+                changed |= pieces.changed
+                content = join(buffer, pieces.finished())
+                body.append(encode_head(ITEM, b"", UNDEFINED if item.undefined else len(content), inner))
+                body.append(content)
+                if item.undefined:
+                    body.append(encode_head(ITEM_END, b"", 0, inner))
+        except DicomSyntaxError:
+            # A sequence that cannot be read cannot be cleaned.
+            self.counts = before
+            return Outcome(b"", (("sequences_unreadable", 1),))
+        counts, self.counts = self.counts, before
+        if not changed:
+            return _KEPT
+        value = b"".join(body)
+        length = UNDEFINED if element.undefined else len(value)
+        if element.undefined:
+            value += encode_head(SEQUENCE_END, b"", 0, inner)
+        head = encode_head(element.tag, element.vr, length, level.syntax)
+        return Outcome(head + value, tuple(sorted(counts.items())))
+
+    def _private(self, level: _Level, elements: list[Element], pieces: _Pieces) -> None:
+        """Keep of one private group the safe elements and the creators they belong to; the rest goes."""
+        buffer = level.buffer
+        creators: dict[int, tuple[str, Element]] = {}
+        kept: dict[int, list[bytes]] = {}
+        for element in elements:
+            number = element.tag & 0xFFFF
+            if _FIRST_CREATOR <= number <= _LAST_CREATOR:
+                name = buffer[element.value : element.value_end].decode("latin-1").strip(" \0")
+                creators[number] = (name, element)
+                continue
+            rule = self._safe_rule(level.profile, element.tag, creators.get(number >> 8))
+            chunk = self._safe_value(buffer, element, rule, level.syntax) if rule is not None else None
+            if chunk is None:
+                self.counts["private_removed"] += 1
+                continue
+            self.counts["private_kept"] += 1
+            if number >> 8 not in creators:
+                self.counts["private_kept_without_creator"] += 1
+            kept.setdefault(number >> 8, []).append(chunk)
+        for block in kept:
+            if block in creators:
+                creator = creators[block][1]
+                pieces.put(buffer[creator.start : creator.end])
+        for chunks in kept.values():
+            pieces.put(b"".join(chunks))
+        # What stays stands where it stood, yet counts as a change: the group was taken apart.
+        pieces.changed = True
+
+    def _safe_rule(self, profile: Profile, tag: int, creator: tuple[str, Element] | None) -> SafePrivate | None:
+        for rule in profile.safe_private:
+            if rule.group != tag >> 16 or tag & 0xFF not in rule.elements:
+                continue
+            if creator is not None and creator[0].casefold() == rule.creator.casefold():
+                return rule
+            if creator is None and rule.manufacturer in self.manufacturer.lower():
+                return rule
+        return None
+
+    def _safe_value(self, buffer: Buffer, element: Element, rule: SafePrivate, syntax: Syntax) -> bytes | None:
+        value = buffer[element.value : element.value_end]
+        if rule.content == "date":
+            new, unread = shift_dates(value, self.days)
+            if unread or not new:
+                return None
+            self.counts["dates_shifted"] += 1
+            self.written.add((element.tag, new))
+            padding = value[len(value.rstrip(b" \0")) :]
+            return encode_element(element.tag, element.vr, new + padding, syntax)
+        try:
+            float(value.rstrip(b" \0"))
+        except ValueError:
+            # A binary number of a float VR is a number, too; anything else is no SUV factor.
+            if element.vr not in (b"FL", b"FD"):
+                return None
+        return buffer[element.start : element.end]
+
+
+def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:
+    """Return how elements of `tag` and `vr` are treated.
+
+    One of keep, drop, recurse, uid, date, age, empty, dummy, patient, clean, technical (cleaned only of the study's own
+    values). An attribute that no row of the table
+    names is treated by its VR: dates move, UIDs are replaced, names go, text is cleaned.
+    """
+    group, number = tag >> 16, tag & 0xFFFF
+    if 0x5000 <= group <= 0x501F or 0x6000 <= group <= 0x60FF or number == 0 or group < 8:
+        return "drop"
+    if tag in PIXEL_TAGS or tag == _CHARSET:
+        return "keep"
+    known = vr if vr != b"UN" else vr_of(tag)
+    if tag == _PATIENT_AGE:
+        return "age" if profile.has("retain_patient_characteristics") else "drop"
+    action = (profile.top if top else profile.nested).get(tag)
+    if action is None:
+        return _by_vr(tag, known, profile)
+    return _by_action(action, tag, known, profile)
+
+
+def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
+    if action == "X":
+        return "drop"
+    if action == "Z":
+        return "patient" if tag in (_PATIENT_NAME, _PATIENT_ID) else "empty"
+    if action == "D":
+        if tag in (_PATIENT_NAME, _PATIENT_ID):
+            return "patient"
+        return "dummy"
+    if vr == b"SQ":
+        return "recurse"
+    if action == "U" or vr == b"UI":
+        return "keep" if action == "K" else "uid"
+    if vr in (b"DA", b"DT"):
+        return "keep" if profile.has("retain_full_dates") else "date"
+    if action == "K" or vr == b"TM" or tag == _TIMEZONE:
+        return "keep"
+    if vr in TEXT_VRS or vr in _CODED_VRS:
+        return "clean"
+    return "empty" if vr not in _BULK_VRS else "drop"
+
+
+def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
+    if vr == b"SQ":
+        return "recurse"
+    if vr in (b"DA", b"DT"):
+        return "keep" if profile.has("retain_full_dates") else "date"
+    if vr == b"UI":
+        return "keep" if tag in profile.class_uids or profile.has("retain_uids") else "uid"
+    if vr in (b"PN", b"AE", b"UR"):
+        return "empty"
+    if vr == b"UN":
+        return "drop"
+    if vr in TEXT_VRS:
+        return "technical" if tag in profile.technical_text else "clean"
+    return "clean" if vr in _CODED_VRS else "keep"
+
+
+def decode_text(value: bytes, charset: bytes) -> str:
+    """Return text in a DICOM character set (PS3.5 6.1); bytes that do not belong there read as Latin-1."""
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
+    if terms[0] == "ISO_IR 192":
+        return value.decode("latin-1")
+    try:
+        with warnings.catch_warnings():
+            # What pydicom warns about may quote the value.
+            warnings.simplefilter("ignore")
+            return str(decode_bytes(value, convert_encodings(terms), {"\n", "\r", "\t", "\f", "\\", "^", "="}))
+    except (LookupError, UnicodeDecodeError):
+        return value.decode("latin-1")
+
+
+def encode_text(text: str, charset: bytes) -> bytes:
+    """Return text as bytes of a DICOM character set, nothing when the set cannot hold it."""
+    if text.isascii():
+        return text.encode("ascii")
+    from pydicom.charset import convert_encodings, encode_string
+
+    terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            encoded = bytes(encode_string(text, convert_encodings(terms)))
+    except (LookupError, UnicodeEncodeError):
+        return b""
+    # What the set cannot hold comes out as question marks, which would not be the cleaned text.
+    return b"" if b"?" in encoded and "?" not in text else encoded

@@ -1,0 +1,205 @@
+"""One study before it is de-identified: whose it is, what it consists of, what is set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.identifiers import Collector, Identifiers
+from petct_cli.dicom.deid.profile import load_profile
+from petct_cli.dicom.deid.selection import quarantine_reason
+from petct_cli.dicom.deid.syntax import DicomBytes, DicomSyntaxError, read_dicom
+from petct_cli.dicom.deid.values import age_between, cap_age
+
+_MAX_NAME = 8
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object of the study. `reason` says why it is quarantined; `place` is its number in the order of the input."""
+
+    path: Path
+    place: int
+    digest: str
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    modality: str
+    series_number: int
+    instance_number: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the headers of a study say before anything is written.
+
+    Attributes
+    ----------
+    patient
+        PatientID + IssuerOfPatientID, else the StudyInstanceUID: what the pseudonym and the day offset derive from.
+    images, quarantined
+        Objects in a stable order that does not depend on file names.
+    facts
+        sex, age (capped), height_m, weight_kg and the original study_date as found, all optional.
+    """
+
+    study_uid: str
+    patient: str
+    patient_id: str
+    accession: str
+    manufacturer: str
+    images: tuple[Instance, ...]
+    quarantined: tuple[Instance, ...]
+    not_dicom: int
+    duplicates: int
+    identifiers: Identifiers
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self) -> list[tuple[Instance, str]]:
+        """Return each image with its place below the study's folder: ``CT_001/000001.dcm``."""
+        ordinals: dict[str, int] = {}
+        folders: dict[str, str] = {}
+        counts: dict[str, int] = {}
+        named = []
+        for image in self.images:
+            if image.series_uid not in folders:
+                ordinals[image.modality] = ordinals.get(image.modality, 0) + 1
+                folders[image.series_uid] = f"{image.modality}_{ordinals[image.modality]:03d}"
+            folder = folders[image.series_uid]
+            counts[folder] = counts.get(folder, 0) + 1
+            named.append((image, f"{folder}/{counts[folder]:06d}.dcm"))
+        return named
+
+
+class FileError(RecordError):
+    """One file of a study cannot be used; `path` is for private logs, the message has only its place."""
+
+    def __init__(self, code: str, message: str, path: Path) -> None:
+        super().__init__(code, message)
+        self.path = path
+
+
+def survey_study(files: Sequence[Path], hashes: Sequence[str], preset: str) -> Survey:
+    """Read the headers of a study's files, whose `hashes` tell copies of one object apart from others.
+
+    Raises
+    ------
+    RecordError
+        ``no_dicom``; ``mixed_studies`` or ``mixed_patients``: the files are not one study of one patient;
+        ``no_study_uid``.
+    FileError
+        ``dicom_truncated``: a file cannot be read to its end.
+    """
+    collector = Collector(load_profile(preset))
+    instances: list[Instance] = []
+    patients: set[tuple[str, str]] = set()
+    digests: set[str] = set()
+    facts: dict[str, str] = {}
+    accession = manufacturer = ""
+    not_dicom = duplicates = 0
+    for place, (path, digest) in enumerate(zip(files, hashes, strict=True), start=1):
+        try:
+            dicom = read_dicom(path)
+        except DicomSyntaxError as error:
+            if error.code == "not_dicom":
+                not_dicom += 1
+                continue
+            raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
+        collector.add(dicom)
+        instance = _instance(dicom, path, place, digest)
+        if instance.reason == "dicomdir":
+            instances.append(instance)
+            continue
+        patients.add((dicom.text(0x00100020), dicom.text(0x00100021)))
+        if instance.digest in digests:
+            duplicates += 1
+            continue
+        digests.add(instance.digest)
+        instances.append(instance)
+        manufacturer = manufacturer or dicom.text(0x00080070)
+        accession = accession or dicom.text(0x00080050)
+        for name, value in _facts(dicom).items():
+            facts.setdefault(name, value)
+    return _survey(instances, patients, facts, accession, manufacturer, not_dicom, duplicates, collector.found)
+
+
+def _survey(
+    instances: list[Instance],
+    patients: set[tuple[str, str]],
+    facts: dict[str, str],
+    accession: str,
+    manufacturer: str,
+    not_dicom: int,
+    duplicates: int,
+    identifiers: Identifiers,
+) -> Survey:
+    studies = {instance.study_uid for instance in instances if instance.reason != "dicomdir"}
+    if not studies:
+        raise RecordError("no_dicom", f"no DICOM object among {not_dicom + len(instances)} files")
+    if len(studies) > 1:
+        raise RecordError("mixed_studies", f"the files belong to {len(studies)} studies", "give each study a record")
+    if len(patients) > 1:
+        raise RecordError("mixed_patients", f"the files name {len(patients)} patients", "a study has one patient")
+    (study_uid,) = studies
+    if not study_uid:
+        raise RecordError("no_study_uid", "the files have no StudyInstanceUID")
+    ((patient_id, issuer),) = patients
+    ordered = sorted(
+        instances,
+        key=lambda i: (i.modality, i.series_number, i.series_uid, i.instance_number, i.sop_uid, i.digest),
+    )
+    return Survey(
+        study_uid=study_uid,
+        patient=f"{patient_id}\\{issuer}" if patient_id else study_uid,
+        patient_id=patient_id,
+        accession=accession,
+        manufacturer=manufacturer,
+        images=tuple(instance for instance in ordered if instance.reason is None),
+        quarantined=tuple(instance for instance in ordered if instance.reason is not None),
+        not_dicom=not_dicom,
+        duplicates=duplicates,
+        identifiers=identifiers,
+        facts=facts,
+    )
+
+
+def _instance(dicom: DicomBytes, path: Path, place: int, digest: str) -> Instance:
+    modality = "".join(letter for letter in dicom.text(0x00080060) if letter.isascii() and letter.isalnum())
+    return Instance(
+        path=path,
+        place=place,
+        digest=digest,
+        study_uid=dicom.text(0x0020000D),
+        series_uid=dicom.text(0x0020000E),
+        sop_uid=dicom.text(0x00080018),
+        modality=modality[:_MAX_NAME].upper() or "XX",
+        series_number=_integer(dicom.text(0x00200011)),
+        instance_number=_integer(dicom.text(0x00200013)),
+        reason=quarantine_reason(dicom),
+    )
+
+
+def _facts(dicom: DicomBytes) -> dict[str, str]:
+    found = {
+        "study_date": dicom.text(0x00080020),
+        "sex": dicom.text(0x00100040),
+        "age": dicom.text(0x00101010),
+        "height_m": dicom.text(0x00101020),
+        "weight_kg": dicom.text(0x00101030),
+    }
+    if found["age"]:
+        capped = cap_age(found["age"].encode())
+        found["age"] = found["age"] if capped is None else capped.decode()
+    else:
+        found["age"] = age_between(dicom.text(0x00100030), found["study_date"]) or ""
+    return {name: value for name, value in found.items() if value}
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0

@@ -1,0 +1,364 @@
+"""DICOM files as ranges of raw bytes: where each element stands, without decoding its value (PS3.5 section 7)."""
+
+from __future__ import annotations
+
+import mmap
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from struct import Struct
+from struct import error as struct_error
+from typing import NamedTuple
+
+from petct_cli.core.errors import RecordError
+
+IMPLICIT_LE = "1.2.840.10008.1.2"
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+DEFLATED_LE = "1.2.840.10008.1.2.1.99"
+EXPLICIT_BE = "1.2.840.10008.1.2.2"
+
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+PIXEL_TAGS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
+LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+KNOWN_VRS = LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+MAX_DEPTH = 64
+
+Buffer = bytes | mmap.mmap
+
+
+class Element(NamedTuple):
+    """One element: its tag, its VR, where it starts, where its value starts and where value and element end.
+
+    For undefined lengths the value ends before, and the element after, the delimiter.
+    """
+
+    tag: int
+    vr: bytes
+    start: int
+    value: int
+    value_end: int
+    end: int
+    undefined: bool
+
+
+class Syntax(NamedTuple):
+    """How elements are laid out in bytes."""
+
+    explicit: bool
+    little: bool
+
+
+IMPLICIT = Syntax(explicit=False, little=True)
+EXPLICIT = Syntax(explicit=True, little=True)
+BIG = Syntax(explicit=True, little=False)
+
+
+class DicomSyntaxError(RecordError):
+    """The bytes do not follow PS3.5: truncated, or no DICOM at all."""
+
+
+@dataclass(frozen=True)
+class DicomBytes:
+    """One file as found on disk.
+
+    Attributes
+    ----------
+    buffer
+        The bytes that `elements` point into: the file itself, or its inflated form.
+    meta
+        Elements of group 0002, which point into `head`.
+    body
+        Offset of the first element of the data set in `buffer`.
+    """
+
+    head: bytes
+    meta: list[Element]
+    buffer: Buffer
+    body: int
+    syntax: Syntax
+    transfer_syntax: str
+    elements: list[Element]
+
+    def meta_value(self, tag: int) -> bytes:
+        """Return the raw value of a File Meta element, or nothing."""
+        return next((self.head[e.value : e.value_end] for e in self.meta if e.tag == tag), b"")
+
+    def value(self, tag: int) -> bytes | None:
+        """Return the raw value of a top-level element, or None when it is not there."""
+        for element in self.elements:
+            if element.tag == tag:
+                return self.buffer[element.value : element.value_end]
+            if element.tag > tag:
+                break
+        return None
+
+    def text(self, tag: int) -> str:
+        """Return a top-level value of the default repertoire as text without padding."""
+        return (self.value(tag) or b"").decode("latin-1").strip(" \0")
+
+
+def read_dicom(path: str | Path, small: int = 1 << 18) -> DicomBytes:
+    """Read where the elements of a file stand. Files beyond `small` bytes are mapped, so that pixels are not loaded.
+
+    Raises
+    ------
+    DicomSyntaxError
+        ``not_dicom`` or ``dicom_truncated``.
+    OSError
+        The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        data: Buffer = file.read(small)
+        if len(data) == small:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return parse_dicom(data)
+
+
+def parse_dicom(data: Buffer) -> DicomBytes:
+    """Do the work of `read_dicom` on bytes."""
+    meta: list[Element] = []
+    body = 0
+    transfer_syntax = ""
+    try:
+        if data[128:132] == b"DICM":
+            meta, body = _file_meta(data)
+        elif not _may_be_bare(data):
+            raise DicomSyntaxError("not_dicom", "not a DICOM file")
+    except (struct_error, IndexError):
+        raise DicomSyntaxError("dicom_truncated", "the file ends inside its File Meta Information") from None
+    head = data[:body]
+    for element in meta:
+        if element.tag == 0x00020010:
+            transfer_syntax = head[element.value : element.value_end].decode("latin-1").strip(" \0")
+    syntax = _SYNTAXES.get(transfer_syntax, EXPLICIT)
+    if not transfer_syntax:
+        syntax = EXPLICIT if data[body + 4 : body + 6] in KNOWN_VRS else IMPLICIT
+        transfer_syntax = EXPLICIT_LE if syntax.explicit else IMPLICIT_LE
+    buffer, start = data, body
+    if transfer_syntax == DEFLATED_LE:
+        try:
+            buffer, start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[body:]), 0
+        except zlib.error:
+            raise DicomSyntaxError("dicom_truncated", "the deflated data set is damaged") from None
+    elements = parse(buffer, start, len(buffer), syntax)
+    return DicomBytes(head, meta, buffer, start, syntax, transfer_syntax, elements)
+
+
+_SYNTAXES = {IMPLICIT_LE: IMPLICIT, EXPLICIT_BE: BIG}
+
+
+def _may_be_bare(data: Buffer) -> bool:
+    """Say whether a file without preamble looks like a data set that starts in group 0008."""
+    if len(data) < 12 or data[0:2] != b"\x08\x00":
+        return False
+    return data[4:6] in KNOWN_VRS or int.from_bytes(data[4:8], "little") <= len(data)
+
+
+def _file_meta(data: Buffer) -> tuple[list[Element], int]:
+    meta: list[Element] = []
+    position = 132
+    while position + 8 <= len(data) and data[position : position + 2] == b"\x02\x00":
+        element = _element(data, position, len(data), EXPLICIT, 0)
+        meta.append(element)
+        position = element.end
+    return meta, position
+
+
+_EXPLICIT_HEAD = {True: Struct("<HH2sH"), False: Struct(">HH2sH")}
+_IMPLICIT_HEAD = Struct("<HHL")
+_ULONG = {True: Struct("<L"), False: Struct(">L")}
+
+
+def parse(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 0) -> list[Element]:
+    """Return the elements of one data set level between two offsets.
+
+    Sequences are one element each; `items` goes into them.
+
+    Raises
+    ------
+    DicomSyntaxError
+        ``dicom_truncated`` when a value reaches beyond `end`.
+    """
+    elements: list[Element] = []
+    append = elements.append
+    explicit, little = syntax
+    if not explicit:
+        unpack = _IMPLICIT_HEAD.unpack_from
+        while position + 8 <= end:
+            group, number, length = unpack(buffer, position)
+            tag = group << 16 | number
+            value = position + 8
+            if length == UNDEFINED:
+                element = _undefined(buffer, tag, b"SQ", position, value, end, syntax, depth)
+            else:
+                stop = value + length
+                element = Element(tag, vr_of(tag), position, value, stop, stop, False)
+                if stop > end:
+                    raise _truncated()
+            append(element)
+            position = element.end
+    else:
+        unpack_explicit = _EXPLICIT_HEAD[little].unpack_from
+        long_vrs = LONG_VRS
+        while position + 8 <= end:
+            group, number, vr, length = unpack_explicit(buffer, position)
+            if vr in long_vrs or vr not in KNOWN_VRS:
+                element = _element(buffer, position, end, syntax, depth)
+                append(element)
+                position = element.end
+                continue
+            value = position + 8
+            stop = value + length
+            if stop > end:
+                raise _truncated()
+            append(Element(group << 16 | number, vr, position, value, stop, stop, False))
+            position = stop
+    if position < end and any(buffer[position:end]):
+        raise _truncated()
+    return elements
+
+
+def _truncated() -> DicomSyntaxError:
+    return DicomSyntaxError("dicom_truncated", "the file ends in the middle of an element")
+
+
+def _element(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int) -> Element:
+    """Read one explicit element of any VR; an unknown VR is a long one (PS3.5 7.1.2), in damaged files a short one."""
+    group, number, vr, length = _EXPLICIT_HEAD[syntax.little].unpack_from(buffer, position)
+    tag = group << 16 | number
+    if vr in LONG_VRS or (vr not in KNOWN_VRS and length == 0 and vr.isalpha()):
+        if position + 12 > end:
+            raise _truncated()
+        (length,) = _ULONG[syntax.little].unpack_from(buffer, position + 8)
+        value = position + 12
+        if length == UNDEFINED:
+            return _undefined(buffer, tag, vr, position, value, end, syntax, depth)
+    elif vr in KNOWN_VRS:
+        value = position + 8
+    else:
+        raise DicomSyntaxError("not_dicom", "an element without a VR")
+    if value + length > end:
+        raise _truncated()
+    return Element(tag, vr, position, value, value + length, value + length, False)
+
+
+def _undefined(
+    buffer: Buffer, tag: int, vr: bytes, start: int, value: int, end: int, syntax: Syntax, depth: int
+) -> Element:
+    """Find the end of an element of undefined length: fragments, or items."""
+    if depth > MAX_DEPTH:
+        raise DicomSyntaxError("dicom_too_deep", "sequences are nested too deeply")
+    if tag in PIXEL_TAGS or vr in (b"OB", b"OW"):
+        stop = _skip_fragments(buffer, value, end, syntax)
+    else:
+        inner = IMPLICIT if vr == b"UN" else syntax
+        stop = value
+        for item in items(buffer, value, end, inner, depth):
+            stop = item.end
+        _expect(buffer, stop, end, inner, SEQUENCE_END)
+    return Element(tag, vr, start, value, stop, stop + 8, True)
+
+
+def _expect(buffer: Buffer, position: int, end: int, syntax: Syntax, wanted: int) -> None:
+    if position + 8 > end or _item_head(buffer, position, syntax)[0] != wanted:
+        raise _truncated()
+
+
+def _item_head(buffer: Buffer, position: int, syntax: Syntax) -> tuple[int, int]:
+    order = _ULONG[syntax.little]
+    if syntax.little:
+        group, number, length = _IMPLICIT_HEAD.unpack_from(buffer, position)
+        return group << 16 | number, length
+    return order.unpack_from(buffer, position)[0], order.unpack_from(buffer, position + 4)[0]
+
+
+def _skip_fragments(buffer: Buffer, position: int, end: int, syntax: Syntax) -> int:
+    while position + 8 <= end:
+        tag, length = _item_head(buffer, position, syntax)
+        if tag == SEQUENCE_END:
+            return position
+        if tag != ITEM or position + 8 + length > end:
+            break
+        position += 8 + length
+    raise _truncated()
+
+
+def items(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 0) -> list[Element]:
+    """Return the items of a sequence value between two offsets, as elements of tag (FFFE,E000)."""
+    found: list[Element] = []
+    while position + 8 <= end:
+        tag, length = _item_head(buffer, position, syntax)
+        if tag == SEQUENCE_END:
+            break
+        if tag != ITEM:
+            raise _truncated()
+        value = position + 8
+        if length == UNDEFINED:
+            stop = _end_of_item(buffer, value, end, syntax, depth + 1)
+            found.append(Element(ITEM, b"", position, value, stop, stop + 8, True))
+            position = stop + 8
+        else:
+            stop = value + length
+            if stop > end:
+                raise _truncated()
+            found.append(Element(ITEM, b"", position, value, stop, stop, False))
+            position = stop
+    return found
+
+
+def _end_of_item(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int) -> int:
+    if depth > MAX_DEPTH:
+        raise DicomSyntaxError("dicom_too_deep", "sequences are nested too deeply")
+    while position + 8 <= end:
+        if _item_head(buffer, position, syntax)[0] == ITEM_END:
+            return position
+        if syntax.explicit:
+            position = _element(buffer, position, end, syntax, depth).end
+            continue
+        group, number, length = _IMPLICIT_HEAD.unpack_from(buffer, position)
+        if length == UNDEFINED:
+            tag = group << 16 | number
+            position = _undefined(buffer, tag, b"SQ", position, position + 8, end, syntax, depth).end
+        else:
+            position += 8 + length
+    raise _truncated()
+
+
+@cache
+def vr_of(tag: int) -> bytes:
+    """Return the VR that the data dictionary gives `tag`; UN for what it does not know, OW/US for ``or`` entries."""
+    from pydicom.datadict import dictionary_VR
+
+    if tag & 0xFFFF == 0:
+        return b"UL"
+    if tag >> 16 & 1:
+        return b"LO" if 0x10 <= tag & 0xFFFF <= 0xFF else b"UN"
+    try:
+        return str(dictionary_VR(tag)).encode()[:2]
+    except KeyError:
+        return b"UN"
+
+
+def encode_element(tag: int, vr: bytes, value: bytes, syntax: Syntax) -> bytes:
+    """Return one element as bytes, padded to even length as its VR wants."""
+    if len(value) % 2:
+        value += b"\0" if vr in (b"UI", b"OB", b"UN") else b" "
+    group, number = tag >> 16, tag & 0xFFFF
+    if not syntax.explicit:
+        return _IMPLICIT_HEAD.pack(group, number, len(value)) + value
+    if vr in LONG_VRS or vr not in KNOWN_VRS:
+        return _EXPLICIT_HEAD[syntax.little].pack(group, number, vr, 0) + _ULONG[syntax.little].pack(len(value)) + value
+    if len(value) > 0xFFFF:
+        raise RecordError("value_too_long", "a replaced value does not fit its element")
+    return _EXPLICIT_HEAD[syntax.little].pack(group, number, vr, len(value)) + value
+
+
+def encode_head(tag: int, vr: bytes, length: int, syntax: Syntax) -> bytes:
+    """Return the head of a sequence element (or, for an empty `vr`, of an item) whose value follows."""
+    group, number = tag >> 16, tag & 0xFFFF
+    if syntax.explicit and vr:
+        return _EXPLICIT_HEAD[syntax.little].pack(group, number, vr, 0) + _ULONG[syntax.little].pack(length)
+    order = "<HHL" if syntax.little else ">HHL"
+    return Struct(order).pack(group, number, length)

@@ -1,0 +1,137 @@
+"""Null controls: what a system scores that never looks at the image.
+
+Each control is a list of texts in place of the hypotheses, for the same items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from petct_cli.metrics.families import Fact, Item
+from petct_cli.metrics.ngrams import rouge_n
+from petct_cli.report.normalise import DEFAULT
+from petct_cli.report.sections import split_sentences
+
+FOLDS = 2
+_CANDIDATES = 40
+_JUDGES = 60
+_FREQUENT = (0.5, 0.3)
+
+
+def fold_of(patient: str) -> int:
+    """Return the fold of a patient, the same everywhere."""
+    return hashlib.sha256(patient.encode()).digest()[0] % FOLDS
+
+
+def by_group_and_fold(items: Sequence[Item]) -> dict[tuple[str, int], list[int]]:
+    """Return the indices of the items that a control for (group, fold) may learn from: those of the other folds."""
+    learn: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        for fold in range(FOLDS):
+            if fold != fold_of(item.patient):
+                learn[item.group, fold].append(index)
+    return learn
+
+
+def templates(items: Sequence[Item]) -> list[str]:
+    """Return for each item the constant text that scores best on the references of the other fold's patients.
+
+    Candidates per group are the most common reference, the sentences that stand in at least half (or 30 %) of the
+    references, and single references; the one with the highest mean ROUGE-1 among them is taken.
+    """
+    chosen = {
+        key: _best_template(
+            sorted({reference for index in indices if (reference := items[index].reference)}, key=_hash),
+            [reference for index in indices if (reference := items[index].reference)],
+        )
+        for key, indices in by_group_and_fold(items).items()
+    }
+    return [chosen.get((item.group, fold_of(item.patient)), "") for item in items]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _best_template(distinct: Sequence[str], references: Sequence[str]) -> str:
+    if not references:
+        return ""
+    common = Counter(references)
+    candidates = [max(distinct, key=lambda text: (common[text], _hash(text)))]
+    candidates += [text for share in _FREQUENT if (text := _frequent_sentences(references, share))]
+    candidates += distinct[:_CANDIDATES]
+    judges = [DEFAULT.tokens(text) for text in sorted(references, key=_hash)[:_JUDGES]]
+
+    def mean_score(text: str) -> float:
+        tokens = DEFAULT.tokens(text)
+        return sum(rouge_n(tokens, judge) for judge in judges)
+
+    return max(dict.fromkeys(candidates), key=mean_score)
+
+
+def _frequent_sentences(references: Sequence[str], share: float) -> str:
+    """Return the sentences that stand in at least `share` of the references, in their usual order."""
+    seen: Counter[str] = Counter()
+    place: defaultdict[str, float] = defaultdict(float)
+    wording: dict[str, str] = {}
+    for reference in references:
+        sentences = split_sentences(reference)
+        for position, sentence in enumerate(sentences):
+            key = DEFAULT(sentence)
+            if key not in wording or sentence < wording[key]:
+                wording[key] = sentence
+            seen[key] += 1
+            place[key] += position / max(1, len(sentences) - 1)
+    frequent = [key for key, count in seen.items() if count >= share * len(references)]
+    return " ".join(wording[key] for key in sorted(frequent, key=lambda key: (place[key] / seen[key], key)))
+
+
+def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:
+    """Return for each item the one (site, side) that is most frequent among the other fold's patients of its group."""
+    chosen: dict[tuple[str, int], tuple[Fact, ...]] = {}
+    for key, indices in by_group_and_fold(items).items():
+        counts = Counter(pair for index in indices for pair in {(fact.site, fact.side) for fact in facts(items[index])})
+        if counts:
+            site, side = min(counts, key=lambda pair: (-counts[pair], pair[0], pair[1] or ""))
+            chosen[key] = (Fact(site, side),)
+    return [chosen.get((item.group, fold_of(item.patient)), ()) for item in items]
+
+
+def exchange(items: Sequence[Item], seed: int) -> list[int | None]:
+    """Return for each item the index of another patient's item of the same group, None where there is none.
+
+    Within a group every item is used once where no patient holds more than half of it.
+    """
+    partner: list[int | None] = [None] * len(items)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        groups[item.group].append(index)
+    for group in sorted(groups):
+        members = groups[group]
+        sizes = Counter(items[index].patient for index in members)
+        if len(sizes) < 2:
+            continue
+        rng = np.random.default_rng([seed, int.from_bytes(_hash(group)[:4], "big")])
+        names = sorted(sizes)
+        rank = dict(zip(names, rng.permutation(len(names)).tolist(), strict=True))
+        # The patients one after the other: moving on by the largest patient's share never lands on the same one.
+        ordered = sorted(members, key=lambda index: (rank[items[index].patient], items[index].id, index))
+        step = max(sizes.values())
+        for position, index in enumerate(ordered):
+            other = next(
+                candidate
+                for offset in range(len(ordered))
+                if items[candidate := ordered[(position + step + offset) % len(ordered)]].patient
+                != items[index].patient
+            )
+            partner[index] = other
+    return partner
+
+
+def taken_from(partner: Sequence[int | None], texts: Sequence[str | None]) -> list[str]:
+    """Return the texts of the partners, empty without one."""
+    return [(texts[index] or "") if index is not None else "" for index in partner]

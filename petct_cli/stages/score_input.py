@@ -1,0 +1,139 @@
+"""What ``score`` reads: any record with a reference and a hypothesis becomes an item to score."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from petct_cli.core.records import Record
+
+if TYPE_CHECKING:
+    from petct_cli.metrics.families import Fact, Item
+
+NO_GROUP = "all"
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where a record keeps what is scored; ``a.b`` is field b of a.
+
+    The patient falls back to ``patient_id``, ``study`` and ``id``; the group, which is what controls exchange within,
+    may be an object with a ``name``.
+    """
+
+    reference: str = "reference"
+    hypothesis: str = "hypothesis"
+    patient: str = "patient"
+    group: str = "region"
+
+
+@dataclass
+class SystemInput:
+    """The items of one system, and what was missing in them."""
+
+    items: list[Item] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+
+
+ItemT = TypeVar("ItemT")
+
+
+def named(records: Iterable[ItemT], system: str | None) -> Iterator[ItemT]:
+    """Pass `records` on, with `system` as the system of those that do not say theirs."""
+    for record in records:
+        if system is not None and isinstance(record, Record) and not (record.model_extra or {}).get("system"):
+            yield record.with_fields(system=system)
+        else:
+            yield record
+
+
+def read_items(records: Iterable[Record], fields: Fields, system: str | None) -> dict[str | None, SystemInput]:
+    """Sort records by system; a failed or missing hypothesis is an empty one and counted.
+
+    Records without a reference and without true lesions cannot be scored: they are counted as ``without_truth``.
+    """
+    from petct_cli.metrics.families import Item
+
+    systems: dict[str | None, SystemInput] = {}
+    for number, record in enumerate(records):
+        value = record.to_json()
+        name = value.get("system")
+        chosen = name if isinstance(name, str) and name else system
+        found = systems.setdefault(chosen, SystemInput())
+        reference, hypothesis = _text(_at(value, fields.reference)), _text(_at(value, fields.hypothesis))
+        truth = _facts(value.get("lesions"))
+        if reference is None and truth is None:
+            found.faults["without_truth"] += 1
+            continue
+        if record.error is not None:
+            found.faults["failed"] += 1
+            hypothesis = None
+        elif hypothesis is None:
+            found.faults["missing"] += 1
+        found.items.append(
+            Item(
+                id=record.id or str(number),
+                patient=_patient(value, fields.patient) or record.id or str(number),
+                group=_group(_at(value, fields.group)),
+                system=chosen,
+                reference=reference,
+                hypothesis=hypothesis or "",
+                truth=truth,
+            )
+        )
+    for found in systems.values():
+        found.faults.update({"failed": 0, "missing": 0})
+    return systems
+
+
+def _at(value: Mapping[str, Any], path: str) -> Any:
+    if path in value:
+        return value[path]
+    found: Any = value
+    for key in path.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(key)
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _patient(value: Mapping[str, Any], name: str) -> str | None:
+    for key in (name, "patient_id", "study"):
+        found = _at(value, key)
+        if isinstance(found, str | int) and str(found):
+            return str(found)
+    return None
+
+
+def _group(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return str(value) if isinstance(value, str | int) and str(value) else NO_GROUP
+
+
+def _facts(value: Any) -> tuple[Fact, ...] | None:
+    """Return true lesions in the form of a sample's ``lesions``, None when there are none in that form."""
+    from petct_cli.metrics.families import Fact
+    from petct_cli.report.sites import sides_of
+
+    if not isinstance(value, list) or not all(
+        isinstance(one, Mapping) and isinstance(one.get("site"), str) for one in value
+    ):
+        return None
+    return tuple(
+        Fact(one["site"], side, _number(one.get("size_mm")), _number(one.get("suv_max")))
+        for one in value
+        for side in sides_of(one["site"], _text(one.get("side")))
+    )
+
+
+def _number(value: Any) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None

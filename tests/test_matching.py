@@ -1,0 +1,81 @@
+"""Matching reports to studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from petct_cli.core.errors import InputError, RecordError
+from petct_cli.dataset.matching import ReportIndex, StudyKeys, load_reports
+
+
+def index_of(folder: Path) -> ReportIndex:
+    return ReportIndex(load_reports(folder))
+
+
+def write(path: Path, value: object) -> None:
+    path.write_bytes(orjson.dumps(value))
+
+
+FINDINGS = {"Nhận định kết quả": "x", "Mô tả hình ảnh": {"Lồng ngực": "y"}}
+
+
+def test_evidence_is_tried_from_the_strongest_down(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", {"Hành chính": {"Số phiếu": "ACC 1", "Mã BN": "7"}, **FINDINGS})
+    write(tmp_path / "b.json", {"Hành chính": {"Mã BN": "8", "Ngày chụp": "03/01/2024"}, **FINDINGS, "n": 1})
+    write(tmp_path / "c.json", {"Hành chính": {"Mã BN": "8", "Ngày chụp": "04/01/2024"}, **FINDINGS, "n": 2})
+    write(tmp_path / "study_9.json", FINDINGS)
+    index = index_of(tmp_path)
+    assert index.size == 4
+    by = lambda **keys: (match := index.match(StudyKeys(**keys))) and (match.by, match.entry.name)  # noqa: E731
+    assert by(accession=["acc-1"], patient=["8"]) == ("accession", "a")
+    assert by(patient=["8"], date="20240103") == ("patient_date", "b")
+    assert by(patient=["8"], date="2024-01-04") == ("patient_date", "c")
+    assert by(patient=["7"], date="20200101") == ("patient", "a")
+    assert by(names=["study_9"]) == ("name", "study_9")
+    assert by(patient=["8"], date="20240105") is None
+    assert by(patient=["nobody"]) is None
+    assert by() is None
+
+
+def test_two_different_reports_with_one_claim_match_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", {"Mã BN": "8", **FINDINGS})
+    write(tmp_path / "b.json", {"Mã BN": "8", **FINDINGS, "n": 1})
+    with pytest.raises(RecordError) as caught:
+        index_of(tmp_path).match(StudyKeys(patient=["8"]))
+    assert caught.value.code == "report_ambiguous"
+
+
+def test_jsonl_csv_and_text(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(
+        orjson.dumps({"accession": "A1", "report": FINDINGS})
+        + b"\n"
+        + orjson.dumps({"patient_id": "B", "text": "hạch"})
+    )
+    (tmp_path / "r.csv").write_text('PatientID,report\nC,"{""Kết luận"": ""z""}"\nD,"hai\ndòng"\n', encoding="utf-8")
+    (tmp_path / "E.txt").write_text("Kết luận: w", encoding="utf-8")
+    index = index_of(tmp_path)
+    found = {
+        "A": index.match(StudyKeys(accession=["A1"])),
+        "B": index.match(StudyKeys(patient=["B"])),
+        "C": index.match(StudyKeys(patient=["C"])),
+        "D": index.match(StudyKeys(patient=["D"])),
+        "E": index.match(StudyKeys(names=["E"])),
+    }
+    documents = {name: dict(match.entry.document) for name, match in found.items() if match}
+    assert documents == {
+        "A": FINDINGS,
+        "B": {"Mô tả hình ảnh": "hạch"},
+        "C": {"Kết luận": "z"},
+        "D": {"Mô tả hình ảnh": "hai\ndòng"},
+        "E": {"Mô tả hình ảnh": "Kết luận: w"},
+    }
+
+
+def test_a_bad_report_file_is_named_by_its_place_only(tmp_path: Path) -> None:
+    (tmp_path / "NGUYEN_VAN_A.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        list(load_reports(tmp_path))
+    assert "NGUYEN" not in str(caught.value)

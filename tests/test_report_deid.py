@@ -1,0 +1,102 @@
+"""De-identification of Vietnamese report text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+import orjson
+import pytest
+
+from petct_cli.report.deid import administrative_values, clean_text, report_file
+
+CLEAN = (
+    "Hình ảnh vài hạch ở góc hàm (nhóm IIB) hai bên, kích thước nhỏ 10 mm, không tăng chuyển hóa FDG. "
+    "Hạch Virchow 12,5 mm (SUVmax: 12,6). "
+    "Vòng Waldeyer bình thường. Bệnh lý van hai lá. U lympho Hodgkin, Deauville 4. Đốt sống T12, L1/2."
+)
+
+
+def nothing_known(_: str) -> list[tuple[int, int, str]]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Họ và tên: Nguyễn Thị Hoa, nữ", "Họ và tên: [TÊN], nữ"),
+        ("BSCKII. Đỗ Quang Minh", "BSCKII. [TÊN]"),
+        ("do BS Hùng mổ", "do BS [TÊN] mổ"),
+        ("Bà Lan đến khám", "Bà [TÊN] đến khám"),
+        ("theo Phan Thị Bích Ngọc.", "theo [TÊN]."),
+        ("gửi NGUYEN VAN A.", "gửi [TÊN]."),
+        ("Mã BN: HS23-1234, SĐT 0912 345 678", "Mã BN: [MÃ SỐ], SĐT [ĐIỆN THOẠI]"),
+        ("gọi 0912345678 nhé", "gọi [ĐIỆN THOẠI] nhé"),
+        ("Địa chỉ: số 12 phố Huế, Hà Nội\nKết luận", "Địa chỉ: [ĐỊA CHỈ]\nKết luận"),
+        ("Sinh năm 1930, 93 tuổi", "Sinh năm [NGÀY], 90 tuổi"),
+        ("chụp ngày 05/03/2021.", "chụp ngày 23/02/2021."),
+        ("ngày 5 tháng 3 năm 2021", "ngày 23 tháng 2 năm 2021"),
+        ("PET/CT 01/2018", "PET/CT 12/2017"),
+        ("mổ năm 2018", "mổ năm 2017"),
+        ("ngày 12/5 tái khám", "ngày [NGÀY] tái khám"),
+        ("mail a.b@benhvien.vn", "mail [ĐIỆN THOẠI]"),
+    ],
+)
+def test_what_names_somebody_goes_and_dates_move(text: str, expected: str) -> None:
+    assert clean_text(text, nothing_known, -10).text == expected
+    assert clean_text(unicodedata.normalize("NFD", text), nothing_known, -10).text == expected
+
+
+def test_findings_keep_their_bytes() -> None:
+    cleaned = clean_text(CLEAN, nothing_known, -400)
+    assert cleaned.text == CLEAN
+    assert not cleaned.counts
+    decomposed = unicodedata.normalize("NFD", CLEAN)
+    assert clean_text(decomposed, nothing_known, -400).text == decomposed
+
+
+def test_known_values_go_wherever_they_stand() -> None:
+    cleaned = clean_text("hạch cũ của X-17 vùng cổ", lambda text: [(12, 16, "id")], -10)
+    assert cleaned.text == "hạch cũ của [MÃ SỐ] vùng cổ"
+    assert cleaned.counts == {"id": 1}
+
+
+def test_two_views_of_one_name_are_one_name() -> None:
+    """A part that is known and the whole that the title gives away."""
+    cleaned = clean_text("Bà Dương Thị Bích Ánh, nữ", lambda text: [(3, 12, "name")], -10)
+    assert cleaned.text == "Bà [TÊN], nữ"
+
+
+def test_what_was_written_can_be_told_from_what_was_left() -> None:
+    cleaned = clean_text("ngày 05/03/2021 hạch", nothing_known, -10)
+    assert "2021" not in cleaned.unwritten
+    assert len(cleaned.unwritten) == len(cleaned.text)
+
+
+def test_the_head_of_a_report_tells_values_by_label() -> None:
+    found = administrative_values(
+        {"Hành chính": {"Họ tên": "LÊ HOA", "Mã BN": "X1", "Bác sĩ đọc kết quả": "BS. Bùi Thảo", "Điện thoại": "0900"}}
+    )
+    assert found == {"names": {"LÊ HOA", "Bùi Thảo"}, "ids": {"X1"}, "phones": {"0900"}}
+
+
+def test_the_clean_file_holds_sections_only() -> None:
+    document = report_file({"impression": "a", "chest": "b", "indication": "c"})
+    assert document == {"Chỉ định": "c", "Nhận định kết quả": "a", "Mô tả hình ảnh": {"Lồng ngực": "b"}}
+
+
+@pytest.mark.real
+def test_real_findings_are_left_alone(real_data: Path) -> None:
+    lines = (real_data / "vimed/reports.jsonl").read_bytes().splitlines()
+    texts = [str(orjson.loads(line)["reference"]) for line in lines]
+    tokens = touched = 0
+    dated = re.compile(r"(?:\d{1,2}/)?\d{1,2}/(?:19|20)\d\d")
+    for text in texts:
+        new = clean_text(text, nothing_known, -400).text
+        old_tokens, new_tokens = text.split(), new.split()
+        tokens += len(old_tokens)
+        assert len(old_tokens) == len(new_tokens)
+        touched += sum(a != b for a, b in zip(old_tokens, new_tokens, strict=True))
+        assert re.findall(r"\d[\d.,]*", dated.sub("", text)) == re.findall(r"\d[\d.,]*", dated.sub("", new))
+    assert touched / tokens <= 0.005

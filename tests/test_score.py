@@ -1,0 +1,215 @@
+"""``petct score`` as its users run it."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from petct_cli.report.compose import compose_report
+from tests.samples import lines
+from tests.test_report_lesions import random_lesions
+
+REGIONS = ("chest", "abdomen_pelvis")
+
+
+def predictions(number: int = 24, right: float = 1.0) -> list[dict[str, Any]]:
+    """Samples of `number` patients, of which a share `right` got their own report and the others someone else's."""
+    rng = np.random.default_rng(2)
+    lesions = [random_lesions(rng) for _ in range(number)]
+    reports = [compose_report(found, rng) for found in lesions]
+    records = []
+    for index, report in enumerate(reports):
+        said = report if rng.uniform() < right else reports[(index + 1) % number]
+        for region in REGIONS:
+            records.append(
+                {
+                    "type": "sample",
+                    "schema": 1,
+                    "id": f"s{index}/{region}/report",
+                    "study": f"s{index}",
+                    "patient": f"p{index}",
+                    "region": {"name": region, "method": "paper", "z": [0, 9], "z_mm": [0.0, 9.0], "partial": False},
+                    "reference": " ".join(report.values()),
+                    "hypothesis": " ".join(said.values()),
+                    "lesions": [one.model_dump(exclude_none=True) for one in lesions[index]],
+                }
+            )
+    return records
+
+
+def by_name(records: list[dict[str, Any]]) -> dict[tuple[str, str | None, str | None], dict[str, Any]]:
+    return {(record["metric"], record.get("group"), record.get("control")): record for record in records}
+
+
+def test_perfect_predictions_and_their_controls(petct: Any) -> None:
+    done = petct("score", "--bootstrap", "200", stdin=lines(*predictions()))
+    assert done.code == 0, done.stderr
+    scores = by_name(done.records)
+    for metric in ("bleu4", "rouge1", "rougeL", "site_f1"):
+        own = scores[metric, None, None]
+        assert own["value"] == pytest.approx(100)
+        assert own["n"] == 48
+        assert own["ci95"] == [100, 100]
+        assert scores[metric, None, "self"]["value"] == pytest.approx(100)
+        assert {group for name, group, control in scores if name == metric and not control} == {None, *REGIONS}
+        shuffled = scores[metric, None, "shuffled"]
+        assert shuffled["value"] < own["value"]
+        assert shuffled["counts"]["image_signal"] == pytest.approx(own["value"] - shuffled["value"], abs=1e-5)
+        assert shuffled["counts"]["p_value"] < 0.05
+        assert scores[metric, None, "template"]["value"] < own["value"]
+        assert scores[metric, None, "other_patient"]["value"] < own["value"]
+    assert scores["size_mae_mm", None, None]["value"] < 0.51
+    assert not scores["size_mae_mm", None, None]["higher_is_better"]
+    assert scores["suv_r", None, None]["value"] > 0.99
+    chance, own = scores["site_f1", None, "chance"], scores["site_f1", None, None]
+    assert 0 < chance["value"] < 60
+    assert "chance:sum_p2/sum_p" in chance["signature"]
+    assert "truth:lesions" in own["signature"]
+    assert "extractor:rules-vi-1" in own["signature"]
+    assert own["counts"]["fn"] == 0
+    assert ("site_f1", None, "frequent_site") in scores
+    assert all(record["provenance"][-1]["stage"] == "score" for record in done.records)
+
+
+def test_a_system_that_ignores_the_image_has_no_signal(petct: Any) -> None:
+    scores = by_name(petct("score", stdin=lines(*predictions(60, right=0.0))).records)
+    assert scores["site_f1", None, "shuffled"]["counts"]["p_value"] > 0.05
+    assert scores["bleu4", None, "shuffled"]["counts"]["p_value"] > 0.05
+
+
+def test_same_input_same_bytes_whatever_the_order_of_patients_is_seeded(petct: Any) -> None:
+    records = predictions(12)
+    one = petct("score", "--seed", "5", stdin=lines(*records)).stdout
+    assert petct("score", "--seed", "5", stdin=lines(*records), env={"PYTHONHASHSEED": "7"}).stdout == one
+    assert petct("score", "--seed", "6", stdin=lines(*records)).stdout != one
+
+
+def test_failed_and_missing_hypotheses_stay_in_the_denominator(petct: Any) -> None:
+    records = predictions(12)
+    records[0] = {**records[0], "error": {"stage": "generate", "code": "x", "message": "y"}}
+    del records[1]["hypothesis"]
+    records[2]["hypothesis"] = None
+    records[3]["hypothesis"] = 7
+    done = petct("score", "--no-controls", "--metrics", "rouge1,site_f1", stdin=lines(*records))
+    assert done.code == 0
+    scores = by_name(done.records)
+    rouge = scores["rouge1", None, None]
+    assert rouge["value"] == pytest.approx(100 * 20 / 24, abs=1e-4)
+    assert (rouge["n"], rouge["counts"]["failed"], rouge["counts"]["missing"]) == (24, 1, 3)
+    assert scores["site_f1", None, None]["n"] == 24
+
+
+def test_a_file_that_petct_never_wrote(petct: Any, tmp_path: Path) -> None:
+    rows = [{"gold": "Nốt phổi phải.", "out": {"text": "Nốt phổi phải."}, "patient_id": n} for n in range(4)]
+    done = petct(
+        "score", "--reference-field", "gold", "--hypothesis-field", "out.text", "--metrics", "bleu1", stdin=lines(*rows)
+    )
+    assert done.code == 0, done.stderr
+    assert done.records[0]["value"] == 100
+    assert done.records[0]["n"] == 4
+
+
+def test_several_files_are_several_systems(petct: Any, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_bytes(lines({"id": "1", "reference": "Gan to.", "hypothesis": "Gan to."}))
+    bad.write_bytes(
+        lines(
+            {"id": "1", "reference": "Gan to.", "hypothesis": "Phổi."},
+            {"id": "2", "reference": "Gan to.", "hypothesis": "Gan to.", "system": "third"},
+        )
+    )
+    records = petct("score", good, bad, "--metrics", "rouge1", "--no-controls").records
+    assert [(record["system"], record["value"]) for record in records] == [("good", 100), ("bad", 0), ("third", 100)]
+
+
+def respell(text: str) -> str:
+    return unicodedata.normalize("NFD", text.replace("hóa", "hoá").upper()).replace("3,2", "3.2")
+
+
+def test_spelling_makes_no_difference_unless_asked(petct: Any) -> None:
+    text = "Tăng chuyển hóa FDG ở thùy trên phổi phải, SUVmax: 3,2."
+    record = {"id": "1", "reference": text, "hypothesis": respell(text)}
+    arguments = ("score", "--metrics", "bleu4,rouge1,rougeL", "--no-controls")
+    assert [one["value"] for one in petct(*arguments, stdin=lines(record)).records] == pytest.approx([100, 100, 100])
+    strict = petct(*arguments, "--as-written", "case,tone,unicode,decimal", stdin=lines(record)).records
+    assert all(one["value"] < 50 for one in strict)
+    assert "case:mixed|norm:none|tone:asis|dec:asis" in strict[0]["signature"]
+
+
+def test_a_table_for_people(petct: Any) -> None:
+    done = petct(
+        "score", "--format", "md", "--metrics", "bleu4,site_f1", "--bootstrap", "50", stdin=lines(*predictions(8))
+    )
+    table = done.stdout.decode()
+    assert table.startswith("| On | n | BLEU-4 | Site F1 |")
+    assert "| control: shuffled |" in table
+    assert "- bleu4: bleu:corpus|order:4" in table
+    boxes = petct("score", "--format", "table", "--metrics", "bleu4", stdin=lines(*predictions(8))).stdout.decode()
+    assert "BLEU-4" in boxes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code"),
+    [
+        (["--metrics", "blue4"], b"", 2),
+        (["--preset", "x"], b"", 2),
+        (["--format", "xml"], b"", 2),
+        (["--as-written", "x"], b"", 2),
+        ([], b"", 65),
+        ([], b'{"id": "1", "hypothesis": "x"}\n', 65),
+        (["missing.jsonl"], b"", 65),
+        ([], b'not json\n{"id": "1", "reference": "a", "hypothesis": "a"}\n', 1),
+    ],
+)
+def test_bad_input_has_the_contracts_exit_code(petct: Any, arguments: list[str], stdin: bytes, code: int) -> None:
+    done = petct("score", *arguments, stdin=stdin)
+    assert done.code == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_one_patient_has_no_interval_and_no_partner(petct: Any) -> None:
+    record = {"id": "1", "reference": "Gan to.", "hypothesis": "Gan to."}
+    scores = by_name(petct("score", "--metrics", "rouge1", stdin=lines(record)).records)
+    assert "ci95" not in scores["rouge1", None, None]
+    assert scores["rouge1", None, "shuffled"]["counts"]["without_partner"] == 1
+
+
+KNOWN = {
+    "reports": {"bleu4": 10.5097, "rouge1": 57.3951, "rougeL": 37.4302},
+    "vqa": {"bleu4": 9.9387, "rouge1": 51.5092, "rougeL": 34.8511},
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_published_recipe_gives_the_published_numbers(petct: Any, real_data: Path, name: str) -> None:
+    done = petct("score", real_data / "vimed" / f"{name}.jsonl", "--preset", "vimed", "--no-controls")
+    assert {one["metric"]: one["value"] for one in done.records} == pytest.approx(KNOWN[name], abs=1e-4)
+
+
+@pytest.mark.real
+def test_the_published_outputs_do_not_depend_on_the_patient(petct: Any, real_data: Path) -> None:
+    scores = by_name(petct("score", real_data / "vimed" / "reports.jsonl").records)
+    for metric in ("bleu4", "rouge1"):
+        assert scores[metric, None, "shuffled"]["counts"]["p_value"] > 0.05
+        assert scores[metric, None, "template"]["value"] > scores[metric, None, None]["value"] + 20
+        assert scores[metric, None, "other_patient"]["value"] > scores[metric, None, None]["value"] + 20
+        assert scores[metric, None, "self"]["value"] == pytest.approx(100)
+    assert "truth:reference" in scores["site_f1", None, None]["signature"]
+
+
+@pytest.mark.real
+def test_each_real_reference_against_itself_is_100(real_data: Path) -> None:
+    from petct_cli.metrics.families import Item, TextFamily
+
+    family = TextFamily(("bleu4", "rouge1", "rougeL"))
+    rows = [orjson.loads(line) for line in (real_data / "vimed" / "reports.jsonl").read_bytes().splitlines()]
+    items = [Item(row["id"], row["id"], "all", None, row["reference"], row["reference"]) for row in rows]
+    sums = family.rows(items, [item.hypothesis for item in items])
+    for metric in family.wanted:
+        assert family.value(metric, sums) == pytest.approx(np.full(len(items), 100.0))
