@@ -92,6 +92,20 @@ def test_a_report_is_read_from_the_file_that_the_record_names(tmp_path: Path) ->
     assert (head.reference, chest.reference) == ("Não bình thường.", "Phổi sáng.")
 
 
+def test_reports_beside_the_studies_are_matched(petct: Petct, tmp_path: Path) -> None:
+    layout = {
+        "Mô tả hình ảnh": {"Đầu - cổ": "Não bình thường.", "Lồng ngực": "Phổi sáng.", "Ổ bụng": "Gan bình thường."}
+    }
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/s1.json").write_bytes(orjson.dumps(layout))
+    result = petct(
+        "pair", "--reports", tmp_path / "reports", stdin=lines(study("s1", report=None), study("s2", report=None))
+    )
+    assert result.code == 1
+    assert [record.get("reference") for record in result.records[:2]] == ["Não bình thường.", "Phổi sáng."]
+    assert {record["error"]["code"] for record in result.records[3:]} == {"no_report"}
+
+
 def test_a_short_scan_is_one_unknown_region() -> None:
     short = {"shape": [60, 64, 64]}
     (sample,) = samples_of(study(ct=volume("ct", **short), pet=volume("pet", **short)))

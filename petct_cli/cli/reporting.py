@@ -127,7 +127,7 @@ class _ToReporter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= logging.WARNING and not self._reporter.quiet:
             self._reporter.line(message)
             self._reporter.event("warning", message=message)
         else:

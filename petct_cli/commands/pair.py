@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from petct_cli.cli.sources import read_records
 
 @command(uses=("jobs", "executor", "shard"))
 def main(
-    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE|-]...", help="Study records.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Study records.")] = None,
     regions: Annotated[
         str, typer.Option(metavar="RULE", help="paper, whole, or fractions:A,B,C counted from the head.")
     ] = "paper",
@@ -25,6 +26,10 @@ def main(
         str,
         typer.Option(metavar="RULE", help="random:SEED[:A/B/C] by patient, or one of train, val, test for all."),
     ] = "random:0",
+    reports: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, JSONL, CSV, text)."),
+    ] = None,
     *,
     shared: Shared,
 ) -> None:
@@ -41,5 +46,5 @@ def main(
     from petct_cli.dataset.splits import SplitRule
     from petct_cli.stages.pair import Pair, RegionRule
 
-    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split))
+    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports)
     run(stage, read_records(files), shared)

@@ -1,1 +1,1 @@
-"""Records, JSONL, errors, the parallel map, the store, the lock and provenance: standard library, pydantic and orjson only."""
+"""Records, JSONL, errors, the parallel map, the store, the lock, provenance: stdlib, pydantic and orjson only."""

@@ -58,7 +58,7 @@ def _parse_object(line: bytes) -> dict[str, Any]:
 
 
 def _refuse_big_integers(line: bytes) -> None:
-    """Look closely: orjson turns integers beyond 64 bits into floats; the standard library keeps them exact, so that they can be seen."""
+    """Look again with the standard library, which keeps integers exact where orjson makes floats of them."""
     import json
 
     def checked(literal: str) -> int:
@@ -117,7 +117,7 @@ def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Recor
     kind = value.get("type")
     model = MODELS.get(kind) if isinstance(kind, str) else None
     if any_json:
-        return _validate(AnyRecord, line, value, stage)
+        return _foreign(value, stage)
     schema = value.get("schema", SCHEMA)
     if isinstance(schema, int) and schema > SCHEMA:
         message = f"schema {schema} is newer than {SCHEMA}, the newest that this petct reads"
@@ -126,6 +126,15 @@ def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Recor
         message = "missing field type" if kind is None else "unknown record type"
         raise BadLineError("unknown_type", message, _salvage(value, stage, "unknown_type", message))
     return _validate(model, line, value, stage)
+
+
+def _foreign(value: dict[str, Any], stage: str) -> AnyRecord:
+    """Take an object that petct did not write; a number as its id becomes text."""
+    numbered = value if isinstance(value.get("id", ""), str) else {**value, "id": str(value["id"])}
+    try:
+        return AnyRecord.model_validate(numbered)
+    except ValidationError as error:
+        raise BadLineError("invalid_record", _explain(error), _salvage(numbered, stage, "invalid_record", "")) from None
 
 
 def _validate(model: type[Record], line: bytes, value: dict[str, Any], stage: str) -> Record:

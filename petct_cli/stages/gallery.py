@@ -19,7 +19,7 @@ from petct_cli.core.errors import InputError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.records import Image, Lesion, Record, Sample
 from petct_cli.core.store import write_atomically
-from petct_cli.report.lesions import extract_lesions
+from petct_cli.report.lesions import extract_lesions, lesion_sites
 from petct_cli.report.sites import load_sites
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIDE_VI = {"left": "trái", "right": "phải", "bilateral": "hai bên"}
-Found = tuple[str | None, str | None]
+Found = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _all_right(samples: Sequence[Sample]) -> bool:
 
 def found_in(text: str) -> set[Found]:
     """Return the (site, side) pairs that `text` states."""
-    return {(lesion.site, lesion.side) for lesion in extract_lesions(text) if lesion.site}
+    return lesion_sites(extract_lesions(text))
 
 
 def true_sites(sample: Sample) -> set[Found]:
@@ -213,9 +213,10 @@ def marked(text: str, truth: set[Found]) -> str:
     position = 0
     for lesion in sorted(extract_lesions(text), key=lambda lesion: lesion.span):
         start, stop = lesion.span
-        if start < position or not lesion.site:
+        named = lesion_sites([lesion])
+        if start < position or not named:
             continue
-        kind = "" if (lesion.site, lesion.side) in truth else ' class="wrong"'
+        kind = "" if named <= truth else ' class="wrong"'
         out += [escape(text[position:start]), f"<mark{kind}>", escape(text[start:stop]), "</mark>"]
         position = stop
     return "".join([*out, escape(text[position:])])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import ValidationError
@@ -14,7 +15,8 @@ from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
-from petct_cli.dataset.samples import check_volumes, identity, make_report_sample
+from petct_cli.dataset.matching import ReportIndex, StudyKeys, load_reports
+from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.report.sections import parse_report
 from petct_cli.volume.regions import (
@@ -90,12 +92,15 @@ class Pair:
         How to cut the scan.
     split
         How patients come to splits.
+    reports
+        File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
 
     A study that failed, here or before, still yields a failed sample per region, so that a benchmark counts it.
     """
 
     regions: RegionRule = field(default_factory=RegionRule)
     split: SplitRule = field(default_factory=SplitRule)
+    reports: Path | None = None
 
     name: ClassVar[str] = "pair"
     version: ClassVar[str] = "1"
@@ -105,7 +110,7 @@ class Pair:
         """Yield the samples of `study`; a region without findings becomes a failed sample."""
         try:
             _, pet = check_volumes(study)
-            sections = read_sections(study)
+            sections = self._sections(study)
             lesions = read_lesions(study)
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
@@ -130,15 +135,20 @@ class Pair:
     def _failed(self, study: Study, error: ErrorInfo) -> Iterable[Record]:
         split = self.split.split_of(study.patient or study.id)
         try:
-            sections = read_sections(study)
+            sections = self._sections(study)
         except RecordError:
             sections = {}
         for name in self.regions.names():
             fields = identity(study, name, split)
-            reference = region_reference(name, sections)
+            reference = region_text(name, sections)
             if reference:
                 fields["reference"] = reference
             yield Sample.model_validate(fields).with_fields(error=error)
+
+    def _sections(self, study: Study) -> dict[str, str]:
+        if study.report is None and self.reports is not None:
+            return matched_sections(study, _report_index(self.reports))
+        return read_sections(study)
 
     def _options(self) -> dict[str, object]:
         overlap = self.regions.overlap
@@ -150,11 +160,31 @@ class Pair:
         }
 
 
-def region_reference(region: str, sections: dict[str, str]) -> str:
-    """Return the text of a region, empty when there is none."""
-    from petct_cli.dataset.samples import region_text
+@lru_cache(maxsize=1)
+def _report_index(path: Path) -> ReportIndex:
+    return ReportIndex(load_reports(path))
 
-    return region_text(region, sections) if sections else ""
+
+def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:
+    """Return the report that `index` holds for `study`, by section.
+
+    Raises
+    ------
+    RecordError
+        ``no_report``, ``report_ambiguous``.
+    """
+    patient = [study.patient] if study.patient else []
+    match = index.match(StudyKeys(study=[study.id], patient=patient, date=study.study_date or "", names=[study.id]))
+    if match is None:
+        raise RecordError("no_report", f"none of {index.size} reports matches the study")
+    return _parsed(match.entry.document)
+
+
+def _parsed(document: Mapping[str, Any]) -> dict[str, str]:
+    sections = parse_report(document).sections
+    if not sections:
+        raise RecordError("no_report", "no section of the report was understood")
+    return dict(sections)
 
 
 def read_sections(study: Study) -> dict[str, str]:
@@ -179,10 +209,7 @@ def read_sections(study: Study) -> dict[str, str]:
         raise RecordError("report_unreadable", "the report is not JSON") from None
     if not isinstance(value, dict):
         raise RecordError("report_unreadable", "the report is not a JSON object")
-    sections = parse_report(value).sections
-    if not sections:
-        raise RecordError("no_report", "no section of the report was understood")
-    return dict(sections)
+    return _parsed(value)
 
 
 def read_lesions(study: Study) -> list[Lesion] | None:
