@@ -14,10 +14,10 @@ from petct_cli.cli.sources import read_records
 
 @command(uses=("jobs", "executor", "shard", "seed"))
 def main(
-    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE|-]...", help="Sample records.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Sample records.")] = None,
     method: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="reorder or synonyms; may be repeated (default: both).")
-    ] = None,
+        str, typer.Option(metavar="NAME,...", help="How to reword, in this order: reorder, synonyms.")
+    ] = "reorder,synonyms",
     copies: Annotated[int, typer.Option(min=0, metavar="N", help="Children per sample at most.")] = 1,
     split: Annotated[
         str, typer.Option(metavar="NAME", help="train, val, test, or all: the samples to reword.")
@@ -35,6 +35,6 @@ def main(
 
         petct augment samples.jsonl --copies 2 | petct train - -o model
     """
-    from petct_cli.stages.augment import METHODS, Augment
+    from petct_cli.stages.augment import Augment
 
-    run(Augment(tuple(method or METHODS), copies, split, shared.seed), read_records(files), shared)
+    run(Augment(tuple(method.split(",")), copies, split, shared.seed), read_records(files), shared)
