@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -104,3 +106,13 @@ def main() -> None:
         raise SystemExit(int(error.exit_code)) from None
     except BrokenPipeError:
         raise SystemExit(int(ExitCode.BROKEN_PIPE)) from None
+    except Exception as error:
+        if os.environ.get("PETCT_TRACEBACK"):
+            raise
+        # A traceback shows the exception's own text, and that may be a patient's name.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        sys.stderr.write(
+            f"petct: a fault of petct itself: {type(error).__name__} at {where} (PETCT_TRACEBACK=1 shows more)\n"
+        )
+        raise SystemExit(int(ExitCode.BUG)) from None

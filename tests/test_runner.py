@@ -134,6 +134,30 @@ def test_a_bare_environment(petct: Petct) -> None:
     assert "não" in result.stdout.decode()
 
 
+def test_a_full_stdout_is_an_io_error() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "petct_cli", "pair"],
+            input=lines(study("s1")),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=clean_environment(),
+        )
+    assert done.returncode == 74
+    assert b"cannot write to stdout: No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 65), ("2>&-", 0)])
+def test_closed_streams(tmp_path: Path, closed: str, code: int) -> None:
+    (tmp_path / "in.jsonl").write_bytes(lines(study("s1")))
+    source = "-" if closed == "<&-" else "in.jsonl"
+    script = f'"{sys.executable}" -m petct_cli pair {source} {closed}'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_held_lock(petct: Petct, tmp_path: Path) -> None:
     import fcntl
 

@@ -70,6 +70,21 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["s1"]
 
 
+def test_an_output_that_was_damaged_since_is_made_again(tmp_path: Path) -> None:
+    store = Store(tmp_path, "convert")
+
+    def build(folder: Path) -> list[Record]:
+        (folder / "deep").mkdir()
+        (folder / "deep/ct").write_bytes(b"voxels")
+        return study("s1")
+
+    store.once("s1", "k", build)
+    (tmp_path / "s1/deep/ct").write_bytes(b"vox")
+    assert store.lookup("s1", "k") is None
+    store.once("s1", "k", build)
+    assert (tmp_path / "s1/deep/ct").read_bytes() == b"voxels"
+
+
 def test_a_full_disk_ends_the_run_and_an_unreadable_input_does_not(tmp_path: Path) -> None:
     store = Store(tmp_path, "convert")
 

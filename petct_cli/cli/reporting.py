@@ -46,7 +46,7 @@ class Reporter:
         message = f"petct {self.stage}: {text}"
         if self._progress is not None:
             self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
-        else:
+        elif sys.stderr is not None:
             sys.stderr.write(message + "\n")
 
     def fault(self, place: str, code: str, message: str) -> None:
@@ -78,7 +78,7 @@ class Reporter:
         """Close with the counts: a line when something failed or a person is watching, an event in any case."""
         seconds = time.monotonic() - self._started
         self.event("finish", seconds=round(seconds, 3), **counts)
-        watched = sys.stderr.isatty() and not self.quiet
+        watched = _watched() and not self.quiet
         if watched or counts["failed"] or counts["bad_lines"]:
             self.line(
                 ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number) or "0"
@@ -93,7 +93,7 @@ class Reporter:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         try:
-            if self.quiet or not sys.stderr.isatty():
+            if self.quiet or not _watched():
                 yield
             else:
                 yield from self._with_bar()
@@ -116,6 +116,11 @@ class Reporter:
                 yield
             finally:
                 self._progress = None
+
+
+def _watched() -> bool:
+    """Say whether a person sees stderr (which may be closed altogether)."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class _ToReporter(logging.Handler):

@@ -114,6 +114,10 @@ def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -
     except BrokenPipeError:
         _abandon_stdout()
         return ExitCode.BROKEN_PIPE
+    except OSError as error:
+        _abandon_stdout()
+        reporter.line(f"cannot write to stdout: {error.strerror} [output_failed]")
+        return ExitCode.IO
     except PetctError as error:
         reporter.line(str(error) + f" [{error.code}]")
         return error.exit_code

@@ -43,7 +43,9 @@ def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) 
     for name in names:
         if name != "-" and not Path(name).is_file():
             raise InputError("no_such_file", f"{name}: no such file")
-    if "-" in names and sys.stdin is not None and sys.stdin.isatty():
+    if "-" in names and sys.stdin is None:
+        raise InputError("no_stdin", "stdin is closed")
+    if "-" in names and sys.stdin.isatty():
         raise UsageError("stdin_is_terminal", "nothing to read: give FILE, or pipe records in")
     return _read_all(names, any_json)
 

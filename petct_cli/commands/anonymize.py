@@ -21,7 +21,7 @@ def main(
     key_file: Annotated[Path, typer.Option(metavar="FILE", help="Secret key of all pseudonyms (mode 0600).")],
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH|FILE|-]...", help="DICOM files and folders, or study records (.jsonl, stdin)."),
+        typer.Argument(metavar="PATH|FILE|-", help="DICOM files and folders, or study records (.jsonl, stdin)."),
     ] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make the key file if it is not there yet.")] = False,
     profile: Annotated[str, typer.Option(metavar="NAME", help="Rules of PS3.15 Annex E: tcia or basic.")] = "tcia",

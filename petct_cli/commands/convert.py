@@ -26,7 +26,7 @@ class Format(StrEnum):
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")],
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH|-]...", help="Folders of DICOM, or study records (.jsonl, -).")
+        list[str] | None, typer.Argument(metavar="PATH|-", help="Folders of DICOM, or study records (.jsonl, -).")
     ] = None,
     grid: Annotated[
         str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")

@@ -17,7 +17,7 @@ from petct_cli.cli.sources import read_records
 from petct_cli.core.errors import UsageError
 
 FilesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[FILE|-]...", help="Records with a reference and a hypothesis.")
+    list[str] | None, typer.Argument(metavar="FILE|-", help="Records with a reference and a hypothesis.")
 ]
 MetricsOption = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="bleu1..bleu4, rouge1, rouge2, rougeL, site_f1, size_mae_mm, ...")

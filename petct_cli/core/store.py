@@ -51,7 +51,7 @@ class Store:
             return None
         except OSError as error:
             raise OutputError("output_unreadable", f"cannot read {self.root}: {error.strerror}") from None
-        if saved.get("key") != key:
+        if saved.get("key") != key or not _all_there(self.root / name, saved.get("files", {})):
             return None
         return [decode(orjson.dumps(record)) for record in saved["records"]]
 
@@ -71,9 +71,9 @@ class Store:
         OutputError
             The operating system refused (disk full, no permission); nothing half-made stays.
         """
-        finished = self.lookup(name, key)
-        if finished is not None:
-            return finished
+        earlier = self.lookup(name, key)
+        if earlier is not None:
+            return earlier
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._remove_stale(name)
@@ -81,7 +81,8 @@ class Store:
             try:
                 temporary.chmod(0o777 & ~_umask())
                 records = build(temporary)
-                receipt = {"key": key, "records": [orjson.loads(encode(record)) for record in records]}
+                finished = [orjson.loads(encode(record)) for record in records]
+                receipt = {"key": key, "files": _sizes(temporary), "records": finished}
                 self._receipt(temporary).write_bytes(orjson.dumps(receipt))
                 sync_filesystem(temporary)
                 self._replace(temporary, self.root / name)
@@ -115,6 +116,20 @@ class Store:
             shutil.rmtree(old)
         else:
             new.rename(target)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the size of every file below `folder`, by its path in there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}
+
+
+def _all_there(folder: Path, sizes: Mapping[str, int]) -> bool:
+    """Say whether the files that were written are still as long as they were: a receipt alone is no output."""
+    try:
+        return all(os.stat(folder / name).st_size == size for name, size in sizes.items())
+    except OSError:
+        return False
 
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
