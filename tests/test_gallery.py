@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import orjson
 import pytest
 from conftest import REPOSITORY, Result
 from samples import lines
 
-from petct_cli.core.records import Sample
+from petct_cli.core.records import Sample, Score
 from petct_cli.stages.gallery import choose, marked, score_table
 
 Petct = Callable[..., Result]
@@ -63,16 +62,21 @@ def test_a_wrong_case_is_always_among_the_shown() -> None:
 
 
 def test_the_table_has_a_row_for_each_system_and_control() -> None:
-    base = {"type": "score", "schema": 1, "n": 3, "signature": "s", "metric": "site_f1"}
-    table = score_table(
-        [
-            {**base, "value": 91.0, "ci95": [88.0, 94.0], "system": "model"},
-            {**base, "value": 9.0, "system": "model", "control": "shuffled"},
-            {**base, "value": 50.0, "system": "model", "group": "chest"},
-        ]
-    )
-    assert table.count("<tr") == 3
-    assert "88.0–94.0" in table
+    base = {"n": 3, "signature": "s", "metric": "site_f1"}
+    facts = [
+        {"value": 91.0, "ci95": [88.0, 94.0], "system": "model"},
+        {"value": 9.0, "system": "model", "control": "shuffled", "counts": {"image_signal": 82.0, "p_value": 0.001}},
+        {"value": 10.5, "system": "model", "control": "chance"},
+        {"value": 50.0, "system": "model", "group": "chest"},
+        {"value": 85.0, "system": "detector"},
+        {"value": 7.0, "system": "detector", "control": "shuffled"},
+        {"value": 10.5, "system": "detector", "control": "chance"},
+    ]
+    table = score_table([Score.model_validate({**base, **fact}) for fact in facts])
+    assert table.count("<tr") == 1 + 5
+    assert table.count("control: chance") == 1
+    assert "88.0 to 94.0" in table
+    assert "image signal +82.00, p = 0.001" in table
     assert "50.0" not in table
 
 
@@ -80,4 +84,4 @@ def test_scores_that_cannot_be_read(petct: Petct, tmp_path: Path) -> None:
     (tmp_path / "scores").write_bytes(b"not json")
     result = petct("gallery", "-", "--scores", tmp_path / "scores", "-o", tmp_path / "page.html", stdin=b"")
     assert result.code == 65
-    assert orjson.dumps("scores is not JSONL")[1:-1].decode() in result.stderr
+    assert "does not hold score records" in result.stderr

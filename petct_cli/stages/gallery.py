@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import base64
 import logging
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import orjson
-
 from petct_cli.core.errors import InputError
 from petct_cli.core.hashing import sha256_json
-from petct_cli.core.records import Image, Lesion, Record, Sample
+from petct_cli.core.jsonl import BadLineError, decode
+from petct_cli.core.records import Image, Lesion, Record, Sample, Score
 from petct_cli.core.store import write_atomically
+from petct_cli.metrics.table import HEADINGS, arrange, image_signals
 from petct_cli.report.lesions import extract_lesions, lesion_sites
 from petct_cli.report.sites import load_sites
 
@@ -79,7 +77,7 @@ class Gallery:
         return kept
 
 
-def read_scores(path: Path) -> list[dict[str, Any]]:
+def read_scores(path: Path) -> list[Score]:
     """Return the score records of a file.
 
     Raises
@@ -88,11 +86,12 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
         ``scores_unreadable``.
     """
     try:
-        return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        found = [decode(line) for line in path.read_bytes().splitlines() if line.strip()]
     except OSError as error:
         raise InputError("scores_unreadable", f"cannot read {path}: {error.strerror}") from None
-    except orjson.JSONDecodeError:
-        raise InputError("scores_unreadable", f"{path} is not JSONL") from None
+    except BadLineError:
+        raise InputError("scores_unreadable", f"{path} does not hold score records") from None
+    return [record for record in found if isinstance(record, Score)]
 
 
 def choose(studies: dict[str, list[Sample]], number: int) -> list[str]:
@@ -124,39 +123,32 @@ def true_sites(sample: Sample) -> set[Found]:
     return found_in(sample.reference or "")
 
 
-@cache
-def _metric_columns() -> dict[str, str]:
-    text = files("petct_cli.stages").joinpath("data/gallery.toml").read_text("utf-8")
-    columns: dict[str, str] = tomllib.loads(text)["columns"]
-    return columns
-
-
-def score_table(scores: Sequence[dict[str, Any]]) -> str:
+def score_table(scores: Sequence[Score]) -> str:
     """Return the table of whole-data scores: a row per system and control, a column per metric."""
-    overall = [score for score in scores if score.get("type") == "score" and not score.get("group")]
-    present = {score["metric"] for score in overall}
-    columns = {metric: title for metric, title in _metric_columns().items() if metric in present}
-    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for score in overall:
-        rows.setdefault((score.get("system") or "", score.get("control") or ""), {})[score["metric"]] = score
+    overall = [score for score in scores if not score.group]
+    metrics, rows = arrange(overall)
     lines = ['<h2>Scores</h2><div class="scroll"><table><thead><tr><th>System</th>']
-    lines += [f"<th>{escape(title)}</th>" for title in columns.values()]
+    lines += [f"<th>{escape(HEADINGS.get(metric, metric))}</th>" for metric in metrics]
     lines.append("</tr></thead><tbody>")
-    for (system, control), cells in rows.items():
-        label = " · ".join(part for part in (system, control.replace("_", " ")) if part) or "model"
+    for row in rows:
+        control = row.what.startswith("control")
+        what = row.what.replace("_", " ") if control else ""
+        label = " · ".join(part for part in (row.system, what) if part) or "all"
         lines.append(f'<tr class="{"control" if control else "main"}"><td>{escape(label)}</td>')
-        lines += [_cell(cells.get(metric)) for metric in columns]
+        lines += [_cell(row.cells.get(metric)) for metric in metrics]
         lines.append("</tr>")
     lines.append("</tbody></table></div>")
+    lines += [f'<p class="soft">{escape(line)}</p>' for line in image_signals(overall)]
     return "".join(lines)
 
 
-def _cell(score: dict[str, Any] | None) -> str:
-    if score is None or score.get("value") is None:
+def _cell(score: Score | None) -> str:
+    if score is None or score.value is None:
         return "<td>–</td>"
-    interval = score.get("ci95")
-    small = f"<small>{interval[0]:.1f}–{interval[1]:.1f}</small>" if interval else ""
-    return f"<td>{score['value']:.1f}{small}</td>"
+    digits = 1 if abs(score.value) >= 10 else 2
+    low, high = score.ci95 or (0.0, 0.0)
+    small = f"<small>{low:.{digits}f} to {high:.{digits}f}</small>" if score.ci95 else ""
+    return f"<td>{score.value:.{digits}f}{small}</td>"
 
 
 def _head(title: str, notes: Sequence[str]) -> str:
@@ -245,10 +237,11 @@ def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
     parts.append(
         _figure(to_png(fused_coronal(ct, pet, middle), (dz, dx)), (depth, columns), [], (dz, dx), "CT + PET, coronal")
     )
+    parts.append('<div class="slices">')
     for lesion, (z, y, x) in centres[:3]:
         picture = to_png(fused_axial(ct, pet, round(z)), (dy, dx))
         parts.append(_figure(picture, (rows, columns), [(y, x, lesion)], (dy, dx), describe(lesion)))
-    parts.append("</div>")
+    parts.append("</div></div>")
     return "".join(parts)
 
 
