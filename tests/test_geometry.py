@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petct_cli.core.errors import RecordError
-from petct_cli.volume.geometry import Grid, SlicePlane, stack_slices, to_canonical, z_extent_mm
+from petct_cli.volume.geometry import Grid, SlicePlane, extent_mm, stack_slices, to_canonical
 from petct_cli.volume.resample import even_slices, isotropic_grid, resample, straight_grid
 
 PLANE = SlicePlane((0, 0, 0), (1, 0, 0), (0, 1, 0), (2.0, 1.5), (4, 5))
@@ -147,6 +147,22 @@ def test_missing_slices_are_refused(gone: list[int]) -> None:
     assert fault.value.code == "geometry_missing_slice"
 
 
+@pytest.mark.parametrize(
+    "positions",
+    [[0, 3, 9], [0, 6, 9], [0, 3, 6, 9, 15, 21, 27, 33, 39], [0, 6, 12, 18, 21], [0, 3, 6, 11.2, 14.2, 17.2]],
+)
+def test_gaps_where_numbers_are_skipped_are_missing_slices(positions: list[float]) -> None:
+    slices = [replace(plane, number=round(z / 3)) for plane, z in zip(planes(positions), positions, strict=True)]
+    with pytest.raises(RecordError) as fault:
+        stack_slices(slices)
+    assert fault.value.code == "geometry_missing_slice"
+
+
+def test_rotations_of_a_sequential_scanner_are_one_stack() -> None:
+    slices = [replace(plane, acquisition=1 + i // 2) for i, plane in enumerate(planes(np.arange(12) * 3.0))]
+    assert stack_slices(slices).verdict == "even"
+
+
 def tilted(count: int = 6, degrees: float = 12.0) -> list[SlicePlane]:
     angle = np.radians(degrees)
     return planes(np.arange(count) * 4.0, row=(1, 0, 0), column=(0.0, float(np.cos(angle)), -float(np.sin(angle))))
@@ -182,6 +198,8 @@ def test_tilted_stack_comes_out_straight() -> None:
         ("geometry_mixed_orientation", [*planes([0, 3, 6]), replace(PLANE, row=(0, 1, 0), column=(0, 0, -1))]),
         ("geometry_mixed_size", [*planes([0, 3, 6]), replace(planes([9])[0], shape=(5, 5))]),
         ("geometry_mixed_spacing", [*planes([0, 3, 6]), replace(planes([9])[0], spacing=(2.0, 2.0))]),
+        ("geometry_absurd_spacing", planes([0, 3, 6], spacing=(2.0, 0.0))),
+        ("geometry_absurd_spacing", planes([0, 3, 6], spacing=(1e30, 1e30))),
         ("geometry_bad_orientation", planes([0, 3, 6], column=(0.5, 0.5, 0.0))),
         ("geometry_shifted_slice", [*planes([0, 3, 6]), replace(planes([9])[0], position=(-10.0, 26.0, 9.0))]),
         ("geometry_single_slice", planes([0])),
@@ -250,8 +268,8 @@ def test_isotropic_grid_covers_the_same_box() -> None:
     target = isotropic_grid(source, 4.0)
     assert target.spacing_mm == pytest.approx((4.0, 4.0, 4.0))
     assert target.shape == (8, 10, 12)
-    low, high = z_extent_mm(source)
-    new_low, new_high = z_extent_mm(target)
-    assert new_low <= low
-    assert high <= new_high
-    assert new_low + new_high == pytest.approx(low + high)
+    low, high = extent_mm(source)
+    new_low, new_high = extent_mm(target)
+    assert (new_low <= low).all()
+    assert (high <= new_high).all()
+    np.testing.assert_allclose(new_low + new_high, low + high)

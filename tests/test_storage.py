@@ -104,6 +104,14 @@ def test_nifti_of_other_programs(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_affine(tmp_path / "o.nii.gz") @ [1, 1, 1, 1], [2, 2.5, 3, 1], atol=1e-4)
 
 
+def test_gzip_of_several_members_and_slopes_that_are_none(tmp_path: Path) -> None:
+    whole = bytearray(nifti.encode(ramp(), AFFINE))
+    whole[112:120] = np.array([np.nan, np.nan], "<f4").tobytes()
+    parts = [bytes(whole[:1000]), bytes(whole[1000:90000]), bytes(whole[90000:])]
+    (tmp_path / "v.nii.gz").write_bytes(b"".join(map(nifti.gzip_bytes, parts)) + bytes(512))
+    np.testing.assert_array_equal(load_volume(tmp_path / "v.nii.gz"), ramp())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     save_volume(tmp_path / name, ramp())

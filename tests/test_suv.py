@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_factory import image
 from hypothesis import given
@@ -19,9 +21,10 @@ from petct_cli.core.errors import RecordError
 from petct_cli.dicom.read import read_instance
 from petct_cli.dicom.values import to_date, to_datetime, to_time
 from petct_cli.volume.body_size import body_weight_factor
+from petct_cli.volume.geometry import SlicePlane, stack_slices
 from petct_cli.volume.nuclides import find_nuclide
-from petct_cli.volume.series_volume import read_pet
-from petct_cli.volume.suv import PetHeader, pet_header, suv_factors
+from petct_cli.volume.series_volume import _volume, read_pet
+from petct_cli.volume.suv import PetHeader, SuvResult, pet_header, suv_factors
 from petct_cli.volume.suv_private import PrivateSources
 
 SCAN = datetime(2024, 3, 5, 11, 0, 0)
@@ -284,6 +287,193 @@ def test_acquisition_past_midnight_without_its_own_date() -> None:
     assert header.acquisition_time == datetime(2024, 3, 6, 0, 1)
 
 
+def tell(dataset: Any, **elements: Any) -> None:
+    """Set elements of a PET header; those of the tracer in its sequence."""
+    tracer = dataset.RadiopharmaceuticalInformationSequence[0]
+    for keyword, value in elements.items():
+        place = tracer if keyword.startswith("Radio") else dataset
+        if value is None:
+            if keyword in place:
+                delattr(place, keyword)
+        else:
+            setattr(place, keyword, value)
+
+
+def hand_decayed(bq: float, seconds: float) -> float:
+    return bq * 0.5 ** (seconds / 6586.2)
+
+
+# Manufacturer, private element (creator, group, element, value), elements; seconds from injection that the dose decays
+LATE = {"SeriesTime": "153000", "AcquisitionTime": "110230", "FrameReferenceTime": 0}
+WHOLE_HEADERS: dict[str, tuple[str, tuple[Any, ...] | None, dict[str, Any], float, tuple[str, ...]]] = {
+    "GE": ("GE MEDICAL SYSTEMS", ("GEMS_PETD_01", 0x0009, 0x0D, "20240305110000.00"), LATE, 3600, ()),
+    "GE without creator": (
+        "GE MEDICAL SYSTEMS",
+        (None, 0x0009, 0x0D, "20240305110000.00"),
+        LATE,
+        3600,
+        ("ge_scan_time_creator",),
+    ),
+    "Siemens": ("SIEMENS", ("SIEMENS MED PT", 0x0071, 0x22, "20240305110000.00"), LATE, 3600, ()),
+    "GE time of another day": (
+        "GE MEDICAL SYSTEMS",
+        ("GEMS_PETD_01", 0x0009, 0x0D, "20240309110000.00"),
+        LATE,
+        3750,
+        ("scan_time",),
+    ),
+    "no creator, another maker": ("X", (None, 0x0009, 0x0D, "20240305110000.00"), LATE, 3750, ("scan_time",)),
+    "reference time 0 says nothing": ("X", None, LATE, 3750, ("scan_time",)),
+    "start of day": (
+        "X",
+        None,
+        {"SeriesTime": "001500", "AcquisitionTime": "001500", "RadiopharmaceuticalStartTime": "234500.5"},
+        1799.5,
+        (),
+    ),
+    "moment with a zone": (
+        "X",
+        None,
+        {"TimezoneOffsetFromUTC": "+0700", "RadiopharmaceuticalStartDateTime": "20240305030000.25+0000"},
+        3599.75,
+        (),
+    ),
+    "moment with a zone, times without": (
+        "X",
+        None,
+        {"RadiopharmaceuticalStartDateTime": "20240305100000+0700"},
+        3600,
+        ("injection_time_zone",),
+    ),
+    "moment without a time": ("X", None, {"RadiopharmaceuticalStartDateTime": "20240305"}, 3600, ()),
+    "no half-life": ("X", None, {"RadionuclideHalfLife": None}, 3600, ("half_life",)),
+    "MBq": ("X", None, {"RadionuclideTotalDose": 350}, 3600, ()),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE_HEADERS)
+def test_factor_of_whole_headers(name: str) -> None:
+    manufacturer, element, elements, seconds, assumed = WHOLE_HEADERS[name]
+    dataset = image("PT", np.zeros((2, 2)), "1.2.3", 1, Manufacturer=manufacturer)
+    tell(dataset, **elements)
+    if element is not None:
+        creator, group, number, value = element
+        private_block(creator, group, number, value)(dataset)
+    result = suv_factors([pet_header(dataset)])
+    assert result.factor == pytest.approx(70_000 / hand_decayed(350e6, seconds), rel=1e-9)
+    assert result.assumed == assumed
+
+
+def test_gallium_fills_its_own_half_life() -> None:
+    dataset = image("PT", np.zeros((2, 2)), "1.2.3", 1)
+    tell(dataset, RadionuclideHalfLife=None, RadionuclideTotalDose=150e6)
+    code = dataset.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence[0]
+    code.CodeValue, code.CodeMeaning = "C-131A1", "^68^Gallium"
+    result = suv_factors([pet_header(dataset)])
+    assert result.factor == pytest.approx(70_000 / (150e6 * 0.5 ** (3600 / 4057.7)))
+    assert (result.inputs["half_life_s"], result.assumed) == (4057.7, ("half_life",))
+
+
+def test_beds_of_a_rewritten_series_give_one_scan_time_in_any_order() -> None:
+    rate, headers = math.log(2) / 6586.2, []
+    for bed in range(5):
+        dataset = image("PT", np.zeros((2, 2)), "1.2.3", bed, SeriesTime="140000", AcquisitionTime=f"11{3 * bed:02d}00")
+        average = math.log(rate * 180 / (1 - math.exp(-rate * 180))) / rate
+        tell(dataset, ActualFrameDuration=180_000, FrameReferenceTime=f"{(bed * 180 + average) * 1000:.4f}")
+        headers.append(pet_header(dataset))
+    factors = {suv_factors(headers[turn:] + headers[:turn]).factor for turn in range(5)}
+    (factor,) = factors
+    assert factor == pytest.approx(70_000 / hand_decayed(350e6, 3600), rel=1e-6)
+
+
+def test_private_scan_times_of_several_beds_mean_the_first() -> None:
+    beds = []
+    for bed in (2, 0, 1):
+        moment = SCAN + timedelta(minutes=3 * bed)
+        private = PrivateSources(ge_scan_time=moment, without_creator=("ge_scan_time",) if bed == 1 else ())
+        beds.append(replace(START, acquisition_time=moment, series_time=SCAN + timedelta(hours=5), private=private))
+    result = suv_factors(beds)
+    assert result.factor == pytest.approx(after(3600))
+    assert result.assumed == ("ge_scan_time_creator",)
+
+
+def test_two_injections_are_refused() -> None:
+    dataset = image("PT", np.zeros((2, 2)), "1.2.3", 1)
+    sequence = dataset.RadiopharmaceuticalInformationSequence
+    sequence.append(copy.deepcopy(sequence[0]))
+    assert suv_factors([pet_header(dataset)]).factor == pytest.approx(after(3600))
+    sequence[1].RadionuclideTotalDose = 100e6
+    with pytest.raises(RecordError) as fault:
+        suv_factors([pet_header(dataset)])
+    assert fault.value.code == "suv_several_tracers"
+
+
+def _philips(
+    dataset: Any, slice_index: int, suv: str | None, creator: str | None = "Philips PET Private Group"
+) -> None:
+    dataset.Units, dataset.Manufacturer = "CNTS", "Philips Medical Systems"
+    private_block(creator, 0x7053, 0x09, "1")(dataset)
+    if suv is not None:
+        private_block(creator, 0x7053, 0x00, suv)(dataset)
+
+
+def _undecayed(dataset: Any, slice_index: int) -> None:
+    """As if no decay had been corrected: each slice holds what was left in the middle of its frame."""
+    dataset.DecayCorrection, dataset.ActualFrameDuration = "NONE", 120_000
+    dataset.CorrectedImage = [value for value in dataset.CorrectedImage if value != "DECY"]
+    dataset.AcquisitionTime = f"11{slice_index:02d}30"
+    scale = hand_decayed(1.0, 60 * slice_index + 30 + 60)
+    dataset.RescaleSlope = f"{float(dataset.RescaleSlope) * scale:.12g}"
+
+
+def _of_mass(dataset: Any, suv_type: str, kg: float) -> None:
+    dataset.SUVType, dataset.RescaleSlope = suv_type, f"{float(dataset.RescaleSlope) * kg / 70:.12g}"
+
+
+SUV_PER_BQML = 70e3 / hand_decayed(368.08e6, 3600)
+DERIVED: dict[str, tuple[str, Callable[[Any, int], None]]] = {
+    "CNTS": ("0_0", lambda dataset, k: _philips(dataset, k, f"{SUV_PER_BQML:.10g}")),
+    "CNTS, factor 0": ("0_0", lambda dataset, k: _philips(dataset, k, "0")),
+    "CNTS, no factor, no creator": ("0_0", lambda dataset, k: _philips(dataset, k, None, None)),
+    "NONE": ("0_0", _undecayed),
+    "ADMIN": (
+        "0_0",
+        lambda dataset, k: tell(dataset, DecayCorrection="ADMIN", RadionuclideTotalDose=hand_decayed(368.08e6, 3600)),
+    ),
+    "no SUV type": ("2_0", lambda dataset, k: tell(dataset, SUVType=None)),
+    "LBM": ("2_0", lambda dataset, k: _of_mass(dataset, "LBM", (77 - 120 * 0.16 + 74.9 - 148 * 0.16) / 2)),
+    "LBMJAMES128": ("2_0", lambda dataset, k: _of_mass(dataset, "LBMJAMES128", (77 - 20.48 + 74.9 - 23.68) / 2)),
+    "LBMJANMA": ("2_0", lambda dataset, k: _of_mass(dataset, "LBMJANMA", (55.7635 + 45.3232) / 2)),
+    "IBW": ("2_0", lambda dataset, k: _of_mass(dataset, "IBW", (72.38 + 66.43) / 2)),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", DERIVED)
+def test_reference_objects_told_in_other_ways(real_data: Path, tmp_path: Path, name: str) -> None:
+    base, change = DERIVED[name]
+    for k, path in enumerate(sorted((real_data / "ibsi_suv" / f"DRO_{base}").iterdir())):
+        dataset = pydicom.dcmread(path)
+        change(dataset, k)
+        dataset.save_as(tmp_path / path.name)
+    volume = read_pet([read_instance(path) for path in sorted(tmp_path.iterdir())]).array
+    inside = volume[volume > 0.01]
+    found = [float(inside.min()), float(np.median(inside)), float(inside.max())]
+    assert found == pytest.approx([0.20, 1.00, 4.00], rel=1e-3)
+
+
+def test_per_slice_factors_follow_sagittal_slices() -> None:
+    stack = stack_slices([SlicePlane((-3.0 * k, 0, 0), (0, 1, 0), (0, 0, 1), (2, 2), (3, 4)) for k in range(3)])
+    assert stack.grid.affine[0, 0] > 0
+    mirrored = stack_slices([SlicePlane((3.0 * k, 0, 0), (0, 1, 0), (0, 0, -1), (2, 2), (3, 4)) for k in range(3)])
+    suv = SuvResult("BQML/NONE", None, (1.0, 2.0, 3.0))
+    for one, expected in ((stack, (1.0, 2.0, 3.0)), (mirrored, (3.0, 2.0, 1.0))):
+        volume = _volume(np.broadcast_to(np.arange(3.0)[:, None, None], (3, 3, 4)), one, suv)
+        assert volume.suv is not None
+        assert volume.suv.per_slice == expected
+        np.testing.assert_array_equal(volume.array[0, 0] + 1, expected)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("20240305", (2024, 3, 5)), ("2024.03.05", (2024, 3, 5)), ("20241305", None), ("", None), (None, None)],
@@ -297,10 +487,11 @@ def test_times_and_zones() -> None:
     assert to_time("1105") == time(11, 5)
     assert to_time("11:05:09.5") == time(11, 5, 9, 500000)
     assert to_time("110560") == time(11, 5, 59)
-    assert to_time("2505") is None
+    assert [to_time(value) for value in ("2505", "10", "10000", "1100001", "110075", "100000.")] == [None] * 6
+    assert to_time("110000.1234567") == time(11, 0, 0, 123456)
     assert to_datetime("20240305100000.5+0700") == datetime(2024, 3, 5, 10, 0, 0, 500000)
     assert to_datetime("20240305030000+0000", "+0700") == datetime(2024, 3, 5, 10)
-    assert to_datetime("2024") is None
+    assert [to_datetime(value) for value in ("2024", "20240305", "2024030510", "20240305+0700")] == [None] * 4
 
 
 @given(st.text(max_size=24))

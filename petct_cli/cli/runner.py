@@ -34,7 +34,7 @@ class Stage(Protocol):
     version: ClassVar[str]
     consumes: ClassVar[tuple[type[Record], ...]]
 
-    def __call__(self, record: Any) -> Iterable[Record]:
+    def __call__(self, record: Any, /) -> Iterable[Record]:
         """Return what becomes of `record`; raise `PetctError` to fail it."""
         ...
 
@@ -163,7 +163,7 @@ def _pump(
     items = _readable(source, stage.name, shared, reporter, counts)
     if shared.dry_run:
         for record in items:
-            reporter.line(f"would work on {record.id}" if _wanted(stage, record) else f"would pass on {record.id}")
+            reporter.line(f"would {'work on' if _wanted(stage, record) else 'pass on'} {shown_id(stage, record)}")
         return
     if isinstance(stage, WholeStage):
         for record in stage.collect(items):
@@ -209,6 +209,12 @@ def _readable(
         yield item
 
 
+def shown_id(stage: Stage | WholeStage, record: Record) -> str:
+    """Return what people may see as a record's name: a stage that hides identities has its own ``shown_id``."""
+    own = getattr(stage, "shown_id", None)
+    return record.id if own is None else str(own(record))
+
+
 def _wanted(stage: Stage | WholeStage, record: Record) -> bool:
     return record.error is None and isinstance(record, stage.consumes)
 
@@ -234,7 +240,9 @@ def _work(stage: Stage, record: Record) -> _Outcome:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
         message = f"a fault of petct itself: {type(error).__name__} at {where}"
-        return _Outcome([record.failed(stage.name, "bug", message)], worked=True, bug=f"{record.id}: {message}")
+        return _Outcome(
+            [record.failed(stage.name, "bug", message)], worked=True, bug=f"{shown_id(stage, record)}: {message}"
+        )
 
 
 def _pass_on(stage: Stage, record: Record) -> list[Record]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ import typer
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import Item, is_manifest, read_records
+from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
 
 
 class Format(StrEnum):
@@ -48,7 +48,23 @@ def main(
     """
     from petct_cli.stages.convert import Convert
 
-    run(Convert(out, grid, form.value), _studies(paths), shared)
+    run(Convert(out, grid, form.value), _once_each(_studies(paths)), shared)
+
+
+def _once_each(studies: Iterable[Item]) -> Iterator[Item]:
+    """Let each id be worked on once: a second study of that name would replace the volumes of the first."""
+    from petct_cli.core.jsonl import BadLineError
+    from petct_cli.core.records import Study
+
+    seen: set[str] = set()
+    for item in studies:
+        if isinstance(item, Study) and item.error is None and item.ct is None and item.pet is None:
+            if item.id in seen:
+                code, message = "duplicate_id", "a study of this id was given before"
+                yield BadLine(item.id, BadLineError(code, message, item.failed("convert", code, message)))
+                continue
+            seen.add(item.id)
+        yield item
 
 
 def _studies(paths: list[str] | None) -> Iterator[Item]:
@@ -60,5 +76,5 @@ def _studies(paths: list[str] | None) -> Iterator[Item]:
         elif folders:
             from petct_cli.dicom.scan import scan_studies
 
-            yield from scan_studies(folders)
+            yield from scan_studies(folders, name_files=True)
             folders = []

@@ -131,5 +131,5 @@ def _image(volume: Volume, modality: str, bounds: RegionBounds) -> Image:
         modality=modality,
         sha256=volume.sha256,
         z=[bounds.start, bounds.stop],
-        **extra,  # type: ignore[arg-type]
+        **extra,
     )

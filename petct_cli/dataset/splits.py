@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import cast
 
 from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Split
@@ -57,11 +56,12 @@ class SplitRule:
         """Return the split of `patient`: a hash, so neither order nor number of patients matters."""
         digest = hashlib.sha256(f"{self.seed}:{patient}".encode()).digest()
         position = int.from_bytes(digest[:8]) / 2**64 * sum(self.shares)
-        for name, share in zip(SPLITS, self.shares, strict=True):
+        possible = [(name, share) for name, share in zip(SPLITS, self.shares, strict=True) if share]
+        for name, share in possible:
             if position < share:
                 return name
             position -= share
-        return cast(Split, next(name for name, share in reversed(list(zip(SPLITS, self.shares, strict=True))) if share))
+        return possible[-1][0]
 
     def describe(self) -> dict[str, object]:
         """Return what belongs into the options hash."""

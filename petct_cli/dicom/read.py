@@ -34,6 +34,8 @@ _IMPLICIT = "1.2.840.10008.1.2"
 _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _PREAMBLE = 128
+SHORTEST = _PREAMBLE + 4
+"""No DICOM file has fewer bytes."""
 
 
 class NotDicomError(ValueError):

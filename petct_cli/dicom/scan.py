@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.core.records import Series, Study
-from petct_cli.dicom.read import DICOMDIR, NotDicomError, UnreadableDicomError, quiet_pydicom, read_header
+from petct_cli.dicom.read import DICOMDIR, SHORTEST, NotDicomError, UnreadableDicomError, quiet_pydicom, read_header
 from petct_cli.dicom.values import number, text, to_date
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LAST_TAG_READ = 0x0020000E  # Series Instance UID: everything that grouping needs comes before it
+UNREADABLE = "unreadable"
+"""`Series.set_aside` of damaged files that lie beside those of a study."""
+UNNAMEABLE = "a file or folder name is not UTF-8"
+"""`Series.set_aside` of files that no record can name."""
 _MODALITIES_BY_CLASS = {"1.2.840.10008.5.1.4.1.1.2": "CT", "1.2.840.10008.5.1.4.1.1.128": "PT"}
 
 
@@ -68,7 +73,11 @@ class ScannedStudy:
         """Return the study record."""
         series = [_series_record(one.modality, one.files, self.whole_folders) for one in self.series]
         for path in self.unreadable:
-            series.append(Series(modality="unknown", dir=str(path.parent), files=[path.name], set_aside="unreadable"))
+            if _is_nameable(path):
+                told = Series(modality="unknown", dir=str(path.parent), files=[path.name], set_aside=UNREADABLE)
+            else:
+                told = Series(modality="unknown", set_aside=UNNAMEABLE)
+            series.append(told)
         return Study(id=self.id, **self.facts, series=series)
 
 
@@ -129,15 +138,15 @@ def read_head(path: Path) -> FileHead | None:
     Raises
     ------
     UnreadableDicomError
-        DICOM that is damaged or ends before it says which SOP class it is.
+        DICOM that is damaged or ends before it says which SOP class it is, and what the system cannot read.
     """
     try:
         with path.open("rb") as file:
             head = read_header(file, _LAST_TAG_READ)
     except NotDicomError:
         return None
-    except OSError as error:
-        raise InputError("unreadable_path", f"{path}: {error.strerror}") from None
+    except OSError:
+        raise UnreadableDicomError from None
     meta = getattr(head, "file_meta", None)
     if meta is not None and str(getattr(meta, "MediaStorageSOPClassUID", "")) == DICOMDIR:
         return None
@@ -192,7 +201,9 @@ def scan(paths: Iterable[Path | str]) -> Scan:
     studies: dict[str, list[FileHead]] = defaultdict(list)
     folders: dict[Path, set[tuple[str, str]]] = defaultdict(set)
     unreadable: list[Path] = []
+    stumps: list[Path] = []
     skipped = 0
+    shapes: set[tuple[Path, str]] = set()
     with quiet_pydicom():
         for path in walk(given):
             try:
@@ -203,9 +214,17 @@ def scan(paths: Iterable[Path | str]) -> Scan:
                 continue
             if head is None:
                 skipped += 1
+                if is_stump(path):
+                    stumps.append(path)
                 continue
+            shapes.add((path.parent, name_shape(path)))
             studies[head.study_uid].append(head)
             folders[path.parent].add((head.study_uid, head.series_uid))
+    for path in stumps:
+        if (path.parent, name_shape(path)) in shapes:
+            skipped -= 1
+            unreadable.append(path)
+            folders[path.parent].add(("", ""))
     if not studies:
         names = ", ".join(map(str, given))
         damaged = f"; {len(unreadable)} damaged" if unreadable else ""
@@ -240,8 +259,34 @@ def _study(uid: str, heads: list[FileHead], unreadable: list[Path], whole: froze
     )
 
 
+def is_stump(path: Path) -> bool:
+    """Say whether a file is too short for any DICOM: beside slices with such a name it is what is left of one."""
+    return path.stat().st_size < SHORTEST
+
+
+def name_shape(path: Path) -> str:
+    """Return what the names of one series' files have in common: the name without its numbers.
+
+    Examples
+    --------
+    >>> name_shape(Path("IM0007.dcm"))
+    'IM#.dcm'
+    """
+    return re.sub(r"\d+", "#", path.name)
+
+
+def _is_nameable(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _series_record(modality: str, files: tuple[Path, ...], whole: frozenset[Path]) -> Series:
     """Name a series by its folder alone where it fills it, else by folder and files."""
+    if not all(map(_is_nameable, files)):
+        return Series(modality=modality, set_aside=UNNAMEABLE)
     parents = {path.parent for path in files}
     if len(parents) == 1:
         folder = files[0].parent
@@ -252,11 +297,19 @@ def _series_record(modality: str, files: tuple[Path, ...], whole: frozenset[Path
     return Series(modality=modality, dir=str(folder), files=[os.path.relpath(path, folder) for path in files])
 
 
-def scan_studies(paths: Iterable[Path | str]) -> Iterator[Study]:
-    """Yield one study record per study found below `paths`, in the order of their first files (`scan`)."""
+def scan_studies(paths: Iterable[Path | str], *, name_files: bool = False) -> Iterator[Study]:
+    """Yield one study record per study found below `paths`, in the order of their first files (`scan`).
+
+    Parameters
+    ----------
+    name_files
+        Whether warnings may name damaged files; else they only count them, because names may hold a patient's.
+    """
     found = scan(paths)
-    for path in found.unreadable:
-        _log.warning("%s: damaged DICOM, left out", path)
+    for path in found.unreadable if name_files else ():
+        _log.warning("%s: damaged DICOM or unreadable, left out", os.fsencode(path).decode("utf-8", "backslashreplace"))
+    if found.unreadable and not name_files:
+        _log.warning("%d damaged or unreadable files left out", len(found.unreadable))
     if found.skipped:
         _log.info("%d files that are not DICOM images left out", found.skipped)
     for study in found.studies:
@@ -269,8 +322,12 @@ def series_files(series: Series) -> list[Path]:
     Raises
     ------
     RecordError
-        ``series_missing`` when the folder is not there.
+        ``series_missing`` when the folder is not there, ``file_name_encoding``.
     """
+    if series.set_aside == UNNAMEABLE:
+        raise RecordError(
+            "file_name_encoding", UNNAMEABLE, "rename it, for example: convmv -r -f cp1258 -t utf8 --notest FOLDER"
+        )
     folder = Path(series.dir) if series.dir is not None else Path()
     if series.files is not None:
         joined = [folder / name for name in series.files]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})$")
-_TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d{1,6}))?\d*$")
-_DATE_TIME = re.compile(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)?([+-]\d{4})?$")
+_TIME = re.compile(r"(\d{2}):?(\d{2})(?::?(\d{2})(?:\.(\d{1,6})\d*)?)?$")
+_DATE_TIME = re.compile(r"(\d{8})(\d{4,6}(?:\.\d+)?)([+-]\d{4})?$")
 
 
 def _value(dataset: Dataset, keyword: str | tuple[int, int]) -> Any:
@@ -57,10 +57,15 @@ def number(dataset: Dataset, keyword: str) -> float | None:
     return to_number(text(dataset, keyword))
 
 
+def items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence."""
+    sequence = None if dataset is None else _value(dataset, keyword)
+    return list(sequence) if sequence and not isinstance(sequence, (str, bytes)) else []
+
+
 def first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
     """Return the first item of a sequence."""
-    sequence = None if dataset is None else _value(dataset, keyword)
-    return sequence[0] if sequence else None
+    return next(iter(items(dataset, keyword)), None)
 
 
 def integer(dataset: Dataset, keyword: str) -> int | None:
@@ -88,19 +93,24 @@ def to_date(value: str | None) -> date | None:
 
 
 def to_time(value: str | None) -> time | None:
-    """Read a TM value (``HHMMSS.FFFFFF``, shorter forms, and the colons of old files); a leap second becomes :59."""
+    """Read a TM value (``HHMMSS.FFFFFF``, ``HHMM``, and the colons of old files); a leap second becomes :59.
+
+    A bare hour is None, like every value with a digit missing: SUV decays by these moments, and one that is an hour off
+    is worse than none.
+    """
     found = _TIME.match(value or "")
     if not found:
         return None
     hour, minute, second, fraction = found.groups()
     try:
-        return time(int(hour), int(minute or 0), min(int(second or 0), 59), int((fraction or "").ljust(6, "0")))
+        seconds = 59 if second == "60" else int(second or 0)
+        return time(int(hour), int(minute), seconds, int((fraction or "").ljust(6, "0")))
     except ValueError:
         return None
 
 
 def to_datetime(value: str | None, offset: str | None = None) -> datetime | None:
-    """Read a DT value as local time.
+    """Read a DT value as local time; None unless it says at least the minute (`to_time`).
 
     Parameters
     ----------
@@ -111,12 +121,18 @@ def to_datetime(value: str | None, offset: str | None = None) -> datetime | None
     found = _DATE_TIME.match(value or "")
     if not found:
         return None
-    day, clock = to_date(found.group(1)), to_time(found.group(2) or "000000")
+    day, clock = to_date(found.group(1)), to_time(found.group(2))
     if day is None or clock is None:
         return None
     moment = datetime.combine(day, clock)
     own, local = _zone(found.group(3)), _zone(offset)
     return moment if own is None or local is None else moment - own + local
+
+
+def has_zone(value: str | None) -> bool:
+    """Say whether a DT value carries its own offset from UTC."""
+    found = _DATE_TIME.match(value or "")
+    return found is not None and found.group(3) is not None
 
 
 def _zone(offset: str | None) -> timedelta | None:

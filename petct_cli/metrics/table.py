@@ -144,11 +144,11 @@ def terminal_table(scores: Sequence[Score], width: int) -> str:
     page = io.StringIO()
     console = Console(file=page, width=width, markup=False, highlight=False)
     console.print(table)
-    for line in image_signals(scores):
-        console.print(line)
+    for signal in image_signals(scores):
+        console.print(signal)
     console.print()
-    for line in _signatures(scores):
-        console.print(line)
+    for signature in _signatures(scores):
+        console.print(signature)
     return page.getvalue()
 
 

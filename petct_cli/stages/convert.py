@@ -98,7 +98,18 @@ class Convert:
             stamp = entry(self.name, self.version, self.options, hashes)
             return [record.with_fields(**fields, provenance=[*record.provenance, stamp])]
 
-        return store.once(record.id, key, build)
+        return [self._at_home(found) for found in store.once(record.id, key, build)]
+
+    def _at_home(self, record: Record) -> Record:
+        """Name the volumes by the output folder as it was typed this time; finished ones may have had another."""
+        if not isinstance(record, Study):
+            return record
+        volumes = {role: volume for role in ("ct", "pet") if (volume := getattr(record, role)) is not None}
+        places = {role: str(self.out / record.id / Path(volume.path).name) for role, volume in volumes.items()}
+        if all(volumes[role].path == place for role, place in places.items()):
+            return record
+        moved = {role: volumes[role].model_copy(update={"path": place}) for role, place in places.items()}
+        return record.with_fields(**moved)
 
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
         from petct_cli.volume.storage import save_volume
@@ -144,11 +155,11 @@ def parse_grid(text: str) -> tuple[str, float | None]:
 
 def _sources(record: Study) -> list[Source]:
     """List and hash the files of every series that may be converted, in the order of the record."""
-    from petct_cli.dicom.scan import series_files
+    from petct_cli.dicom.scan import UNNAMEABLE, series_files
 
     found: list[Source] = []
     for place, series in enumerate(record.series):
-        if series.set_aside is not None or series.modality not in _WORKED_ON:
+        if series.set_aside not in (None, UNNAMEABLE) or series.modality not in _WORKED_ON:
             continue
         try:
             found.extend(Source(place, path, sha256_file(path)) for path in series_files(series))
@@ -164,7 +175,7 @@ def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dic
 
     try:
         with quiet_pydicom():
-            candidates, places = _candidates(sources)
+            candidates, places = _candidates(sources, record)
             choice = choose_series(candidates)
             volumes = {}
             if choice.ct is not None:
@@ -173,15 +184,38 @@ def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dic
                 volumes["pet"] = read_pet(choice.pet.instances)
     except OSError as error:
         raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
+    _require_whole(record, choice)
     return _series_told(record, sources, candidates, places, choice), volumes
 
 
-def _candidates(sources: list[Source]) -> tuple[list[Candidate], list[list[int]]]:
+def _require_whole(record: Study, choice: Choice) -> None:
+    """Refuse a series beside whose files lies a damaged one of the same kind of name: it may be an outer slice.
+
+    Raises
+    ------
+    RecordError
+        ``dicom_truncated``.
+    """
+    from petct_cli.dicom.scan import UNREADABLE, name_shape, series_files
+
+    damaged = [path for series in record.series if series.set_aside == UNREADABLE for path in series_files(series)]
+    if not damaged:
+        return
+    for candidate in (choice.ct, choice.pet):
+        kinds = {(one.path.parent, name_shape(one.path)) for one in candidate.instances} if candidate else set()
+        for path in damaged:
+            if (path.parent, name_shape(path)) in kinds:
+                message = f"{path}: damaged, and may be a slice of the {candidate.modality if candidate else ''}"
+                raise RecordError("dicom_truncated", message, "copy the series again, or take the file away")
+
+
+def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], list[list[int]]]:
     """Group the files by series, scouts apart; return the groups and the sources of each.
 
     A byte-identical copy of an image that was read already is left out.
     """
     from petct_cli.dicom.read import Instance, NotDicomError, UnreadableDicomError, read_instance
+    from petct_cli.dicom.scan import is_stump
     from petct_cli.dicom.values import text, texts
     from petct_cli.volume.series_choice import Candidate
 
@@ -192,6 +226,10 @@ def _candidates(sources: list[Source]) -> tuple[list[Candidate], list[list[int]]
         try:
             instance = read_instance(source.path)
         except NotDicomError:
+            if record.series[source.series].files is not None:
+                raise RecordError("not_dicom", f"{source.path}: the record names it, yet it is no DICOM") from None
+            if is_stump(source.path) and _is_slice_name(source, sources):
+                raise _damaged(source, number, len(sources)) from None
             continue
         except UnreadableDicomError:
             raise _damaged(source, number, len(sources)) from None
@@ -211,6 +249,14 @@ def _candidates(sources: list[Source]) -> tuple[list[Candidate], list[list[int]]
         Candidate(key[0], text(groups[key][0].header, "Modality") or "unknown", tuple(groups[key])) for key in kept
     ]
     return found, [places[key] for key in kept]
+
+
+def _is_slice_name(source: Source, sources: list[Source]) -> bool:
+    """Whether a file is named like others of its series."""
+    from petct_cli.dicom.scan import name_shape
+
+    shape = name_shape(source.path)
+    return any(one is not source and one.series == source.series and name_shape(one.path) == shape for one in sources)
 
 
 def _damaged(source: Source, number: int, count: int) -> RecordError:
@@ -236,12 +282,16 @@ def _series_told(
             fields = series.model_dump(exclude_unset=True, exclude={"role", "set_aside"})
             fields["modality"] = candidate.modality
             if len(files) != own:
-                folder = series.dir or ""
-                fields["files"] = [str(path.relative_to(folder)) for path in files]
+                fields["files"] = [_within(series.dir, path) for path in files]
             role = {id(choice.ct): "ct", id(choice.pet): "pet"}.get(id(candidate))
             fields |= {"role": role} if role else {"set_aside": choice.set_aside.get(place, "not taken")}
             told.append(Series(**fields))
     return told
+
+
+def _within(folder: str | None, path: Path) -> str:
+    """Name a file as its series may: relative to the folder, where it lies in it."""
+    return str(path.relative_to(folder) if folder is not None and path.is_relative_to(folder) else path)
 
 
 def _overlap(volumes: dict[str, SeriesVolume]) -> float:
@@ -252,15 +302,17 @@ def _overlap(volumes: dict[str, SeriesVolume]) -> float:
     RecordError
         ``no_overlap``.
     """
-    from petct_cli.volume.geometry import z_extent_mm
+    import numpy as np
+
+    from petct_cli.volume.geometry import extent_mm
 
     if len(volumes) < 2:
         return 1.0
-    (ct_low, ct_high), (pet_low, pet_high) = (z_extent_mm(volumes[role].grid) for role in ("ct", "pet"))
-    shared = min(ct_high, pet_high) - max(ct_low, pet_low)
-    if shared <= 0:
-        raise RecordError("no_overlap", "CT and PET do not overlap along z")
-    return min(1.0, shared / (pet_high - pet_low))
+    (ct_low, ct_high), (pet_low, pet_high) = (extent_mm(volumes[role].grid) for role in ("ct", "pet"))
+    shared = np.minimum(ct_high, pet_high) - np.maximum(ct_low, pet_low)
+    if (shared <= 0).any():
+        raise RecordError("no_overlap", "CT and PET do not overlap")
+    return float(min(1.0, shared[2] / (pet_high - pet_low)[2]))
 
 
 def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tuple[npt.NDArray[np.generic], Grid]]:
@@ -294,7 +346,7 @@ def _volume_record(
         "deviation_mm": round(stack.deviation_mm, 4),
         "native_shape": list(volume.grid.shape),
         "native_spacing_mm": _rounded(volume.grid.spacing_mm),
-        "resampled": grid is not volume.grid or stack.verdict == "uneven",
+        "resampled": array is not volume.array or stack.verdict == "uneven",
     }
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)

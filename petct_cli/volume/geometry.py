@@ -28,6 +28,7 @@ _ORTHONORMAL = 1e-3
 _DUPLICATE_FRACTION = 0.02
 _WIDEST_GAP = 3.5
 _TILT_DEGREES = 0.1
+_SPACING_MM = (0.01, 100.0)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class SlicePlane:
         (rows, columns).
     number
         Instance Number: evidence on whether a wide gap was scanned so, never an order.
+    acquisition
+        Acquisition Number: slices of two acquisitions may follow each other, not alternate.
     """
 
     position: tuple[float, float, float]
@@ -54,6 +57,7 @@ class SlicePlane:
     spacing: tuple[float, float]
     shape: tuple[int, int]
     number: int | None = None
+    acquisition: int | None = None
     thickness_mm: float | None = None
 
 
@@ -107,8 +111,9 @@ def stack_slices(planes: Sequence[SlicePlane]) -> Stack:
     ------
     RecordError
         ``geometry_mixed_orientation``, ``geometry_mixed_size``, ``geometry_mixed_spacing``,
-        ``geometry_bad_orientation``, ``geometry_duplicate_slice``, ``geometry_missing_slice``,
-        ``geometry_shifted_slice``, ``geometry_single_slice``: there is no one right volume of these slices.
+        ``geometry_absurd_spacing``, ``geometry_bad_orientation``, ``geometry_duplicate_slice``,
+        ``geometry_missing_slice``, ``geometry_shifted_slice``, ``geometry_mixed_acquisitions``,
+        ``geometry_single_slice``: there is no one right volume of these slices.
     """
     first = _require_alike(planes)
     row, column, normal = _axes(first)
@@ -124,6 +129,7 @@ def stack_slices(planes: Sequence[SlicePlane]) -> Stack:
         grid = _grid(position[0], normal * thickness, column, row, first, 1)
         return Stack((0,), grid, np.zeros(1), "single", 0.0)
     _require_distinct(along)
+    _require_acquisitions_apart([planes[i].acquisition for i in order])
     count, deviation = _even_count(along, numbers)
     direction, tilt = _stacking_direction(position, along, normal)
     verdict: Verdict = "even"
@@ -150,8 +156,8 @@ def _require_alike(planes: Sequence[SlicePlane]) -> SlicePlane:
             _refuse("geometry_mixed_size", "the slices of the series have different numbers of rows or columns")
         if not np.allclose(plane.spacing, first.spacing, rtol=_SAME_SPACING, atol=0):
             _refuse("geometry_mixed_spacing", "the slices of the series have different pixel spacings")
-    if min(first.spacing) <= 0:
-        _refuse("geometry_mixed_spacing", "Pixel Spacing is not positive")
+    if not all(_SPACING_MM[0] <= spacing <= _SPACING_MM[1] for spacing in first.spacing):
+        _refuse("geometry_absurd_spacing", "Pixel Spacing (0028,0030) is no distance in mm")
     return first
 
 
@@ -173,28 +179,43 @@ def _require_distinct(along: Array) -> None:
         _refuse("geometry_duplicate_slice", f"{repeated} slice positions of the series are taken twice")
 
 
+def _require_acquisitions_apart(acquisitions: Sequence[int | None]) -> None:
+    """Refuse two acquisitions of the same region whose slices happen to lie between each other.
+
+    Beds and helical parts follow each other, perhaps with an overlap of some slices. Sequential scanners number every
+    rotation anew; those numbers do not come back further on.
+    """
+    turns = [number for place, number in enumerate(acquisitions) if place == 0 or number != acquisitions[place - 1]]
+    different = len(set(turns))
+    if different > 1 and len(turns) >= len(acquisitions) / 2 and len(turns) >= 2 * different:
+        _refuse("geometry_mixed_acquisitions", "the slices of several acquisitions alternate in one series")
+
+
 def _even_count(along: Array, numbers: Sequence[int | None]) -> tuple[int | None, float]:
     """Return (slices of the even grid to resample onto, or None where the stack is even already; deviation in mm)."""
     gaps = np.diff(along)
-    typical = float(np.median(gaps))
+    typical = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     origin, step = _even_line(along, len(along))
     deviation = float(np.abs(along - origin - step * np.arange(len(along))).max())
     if deviation <= min(EVEN_MM, EVEN_FRACTION * step):
         return None, deviation
     for index, gap in enumerate(gaps):
-        wide = gap / typical
-        if wide > _WIDEST_GAP:
-            _refuse("geometry_missing_slice", f"a gap of {wide:.1f} slices in the series")
-        missing = round(wide) - 1
-        if missing >= 1 and abs(wide - missing - 1) <= 0.1 and not _is_numbered_through(numbers, index):
-            _refuse("geometry_missing_slice", f"{missing} or more slices are missing in the series")
+        if gap / typical > _WIDEST_GAP:
+            _refuse("geometry_missing_slice", f"a gap of {gap / typical:.1f} slices in the series")
+        # Where half of the slices are gone, the typical gap is a wide one itself.
+        for unit in (typical, float(gaps.min())):
+            missing = round(gap / unit) - 1
+            is_multiple = abs(gap / unit - missing - 1) <= 0.1
+            skips = _step_in_number(numbers, index)
+            if missing >= 1 and (skips not in (None, 1) or (is_multiple and skips is None)):
+                _refuse("geometry_missing_slice", f"{missing} or more slices are missing in the series")
     return round((along[-1] - along[0]) / typical) + 1, deviation
 
 
-def _is_numbered_through(numbers: Sequence[int | None], index: int) -> bool:
-    """Whether the slices on both sides of a gap follow each other by Instance Number: then it was scanned so."""
+def _step_in_number(numbers: Sequence[int | None], index: int) -> int | None:
+    """Return by how much Instance Number steps over a gap: 1 means that it was scanned so; None where it is unknown."""
     below, above = numbers[index], numbers[index + 1]
-    return below is not None and above is not None and abs(above - below) == 1
+    return None if below is None or above is None else abs(above - below)
 
 
 def _even_line(along: Array, count: int, *, exact: bool = False) -> tuple[float, float]:
@@ -264,11 +285,11 @@ def to_canonical(array: npt.NDArray[Any], grid: Grid) -> tuple[npt.NDArray[Any],
     return np.ascontiguousarray(view), turned
 
 
-def z_extent_mm(grid: Grid) -> tuple[float, float]:
-    """Return the lowest and highest LPS z of the outer faces of a grid."""
+def extent_mm(grid: Grid) -> tuple[Array, Array]:
+    """Return the lowest and highest LPS x, y and z of the outer faces of a grid."""
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape])).reshape(3, -1)
-    z = grid.affine[2, :3] @ corners + grid.affine[2, 3]
-    return float(z.min()), float(z.max())
+    world = grid.affine[:3, :3] @ corners + grid.affine[:3, 3:]
+    return world.min(axis=1), world.max(axis=1)
 
 
 def _refuse(code: str, message: str) -> NoReturn:

@@ -6,6 +6,7 @@ array index ``(z, y, x, 1)`` to LPS mm, as everywhere in petct; the file holds `
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -140,7 +141,7 @@ def decode(data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | Non
         raise InputError("bad_nifti", "the NIfTI file is shorter than its header says")
     array: npt.NDArray[Any] = np.frombuffer(data, stored, count, start).reshape(nz, ny, nx)
     array = array.astype(stored.newbyteorder("="))
-    if slope not in (0.0, 1.0) or (slope == 1.0 and intercept != 0.0):
+    if math.isfinite(slope) and math.isfinite(intercept) and slope != 0.0 and (slope, intercept) != (1.0, 0.0):
         array = (array * np.float64(slope) + np.float64(intercept)).astype(np.float32)
     ras = _ras_affine(data, order)
     return array, None if ras is None else _RAS_FROM_LPS @ ras[:, _REVERSE_AXES]
@@ -180,11 +181,14 @@ def read_bytes(path: Path) -> bytes:
     data = path.read_bytes()
     if data[:2] != b"\x1f\x8b":
         return data
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        unpacked = unpack.decompress(data)
-    except zlib.error as fault:
-        raise InputError("bad_nifti", f"{path}: damaged gzip") from fault
-    if not unpack.eof:
-        raise InputError("bad_nifti", f"{path}: the gzip stream is cut short")
-    return unpacked
+    members = []
+    while data.strip(b"\0"):  # parallel compressors write several members, tapes pad with zeros
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            members.append(unpack.decompress(data))
+        except zlib.error as fault:
+            raise InputError("bad_nifti", f"{path}: damaged gzip") from fault
+        if not unpack.eof:
+            raise InputError("bad_nifti", f"{path}: the gzip stream is cut short")
+        data = unpack.unused_data
+    return b"".join(members)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from petct_cli.dicom.values import first_item, number, text, texts, to_date, to_datetime, to_time
+from petct_cli.dicom.values import first_item, has_zone, items, number, text, texts, to_date, to_datetime, to_time
 from petct_cli.volume.nuclides import find_nuclide
 from petct_cli.volume.suv_private import PrivateSources, private_sources
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 _NO_DATE = date(1900, 1, 1)
 _HALF_DAY = timedelta(hours=12)
+_INJECTION = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,10 @@ class PetHeader:
         Local moments. Where the object has no date at all (`has_dates` False) they share an arbitrary day.
     injection_clock
         Radiopharmaceutical Start Time, which has no date of its own.
+    injection_zone_unknown
+        The injection time names its offset from UTC, but the object does not name that of its other times.
+    tracers
+        Number of different injections that the object tells of.
     dose
         Radionuclide Total Dose as stored: Bq, or MBq in files that say it wrong.
     nuclide
@@ -49,6 +59,8 @@ class PetHeader:
     frame_duration_s: float | None = None
     injection_time: datetime | None = None
     injection_clock: time | None = None
+    injection_zone_unknown: bool = False
+    tracers: int = 1
     dose: float | None = None
     half_life_s: float | None = None
     nuclide: str | None = None
@@ -93,10 +105,15 @@ def _tracer(dataset: Dataset, tracer: Dataset) -> dict[str, object]:
         text(code, "CodeMeaning") if code is not None else None,
         text(tracer, "Radiopharmaceutical"),
     )
+    moment, zone = text(tracer, "RadiopharmaceuticalStartDateTime"), text(dataset, "TimezoneOffsetFromUTC")
+    injections = {
+        tuple(text(item, keyword) for keyword in _INJECTION)
+        for item in items(dataset, "RadiopharmaceuticalInformationSequence")
+    }
     return {
-        "injection_time": to_datetime(
-            text(tracer, "RadiopharmaceuticalStartDateTime"), text(dataset, "TimezoneOffsetFromUTC")
-        ),
+        "injection_time": to_datetime(moment, zone),
+        "injection_zone_unknown": has_zone(moment) and not zone,
+        "tracers": len(injections),
         "injection_clock": to_time(text(tracer, "RadiopharmaceuticalStartTime")),
         "dose": number(tracer, "RadionuclideTotalDose"),
         "half_life_s": number(tracer, "RadionuclideHalfLife"),

@@ -6,10 +6,10 @@ as PT. Every series that is not taken gets a reason in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.read import Instance
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _ENHANCED = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.130"}
 _PROJECTIONS = {"MIP", "MAX_IP", "PROJECTION IMAGE", "MINIP", "VOLUMEREN", "RENDERED"}
+_COVERED = 0.9
 _TIMED_SERIES = {"GATED", "DYNAMIC"}
 
 
@@ -49,6 +50,11 @@ class Candidate:
         """Frame of Reference UID (0020,0052)."""
         return text(self.header, "FrameOfReferenceUID")
 
+    @cached_property
+    def study(self) -> str | None:
+        """Study Instance UID (0020,000D)."""
+        return text(self.header, "StudyInstanceUID")
+
     @property
     def is_original(self) -> bool:
         return not self.image_type & {"DERIVED", "SECONDARY"}
@@ -57,9 +63,33 @@ class Candidate:
     def is_attenuation_corrected(self) -> bool:
         return "ATTN" in {value.upper() for value in texts(self.header, "CorrectedImage")}
 
-    @property
+    @cached_property
     def is_timed(self) -> bool:
-        return bool(_TIMED_SERIES & {value.upper() for value in texts(self.header, "SeriesType")})
+        """Whether it holds several images of one place: by Series Type, or because positions come back."""
+        if _TIMED_SERIES & {value.upper() for value in texts(self.header, "SeriesType")}:
+            return True
+        positions = [numbers(one.header, "ImagePositionPatient") for one in self.instances]
+        return len(set(positions)) <= len(positions) / 2
+
+    @cached_property
+    def z_range(self) -> tuple[float, float] | None:
+        """Lowest and highest LPS z of the centres of its images."""
+        planes = [plane for plane in map(slice_plane, self.instances) if plane is not None]
+        z = [
+            plane.position[2] + i * plane.column[2] * plane.spacing[0] + j * plane.row[2] * plane.spacing[1]
+            for plane in planes
+            for i in (0, plane.shape[0] - 1)
+            for j in (0, plane.shape[1] - 1)
+        ]
+        return (min(z), max(z)) if z else None
+
+    def covers(self, other: Candidate) -> bool:
+        """Whether it reaches over nearly all of `other` along z."""
+        mine, theirs = self.z_range, other.z_range
+        if mine is None or theirs is None:
+            return False
+        shared = min(mine[1], theirs[1]) - max(mine[0], theirs[0])
+        return shared >= _COVERED * (theirs[1] - theirs[0])
 
 
 @dataclass(frozen=True)
@@ -86,6 +116,7 @@ def slice_plane(instance: Instance) -> SlicePlane | None:
         spacing=(spacing[0], spacing[1]),
         shape=instance.shape,
         number=integer(header, "InstanceNumber"),
+        acquisition=integer(header, "AcquisitionNumber"),
         thickness_mm=number(header, "SliceThickness"),
     )
 
@@ -94,12 +125,14 @@ def choose_series(candidates: Sequence[Candidate]) -> Choice:
     """Choose at most one CT and one PET.
 
     PET: attenuation-corrected over not, original over derived, static over gated or dynamic, then most slices. CT: the
-    frame of reference of the PET, axial, original, then most slices. Ties go to the smaller Series Instance UID.
+    study and frame of reference of the PET, axial, over the whole PET, original, then most slices. Ties go to the
+    smaller Series Instance UID.
 
     Raises
     ------
     RecordError
-        ``frame_of_reference_mismatch``: there are CT and PET, but no pair shares a frame of reference.
+        ``study_mismatch``: no CT is of the study of the PET. ``frame_of_reference_mismatch``: there are CT and PET, but
+        no pair shares a frame of reference.
         ``multiframe_unsupported``: the only images of the study are enhanced multi-frame objects.
         ``no_image_series``: nothing that a volume could be made of.
     """
@@ -110,19 +143,23 @@ def choose_series(candidates: Sequence[Candidate]) -> Choice:
         if _MULTI_FRAME in reasons.values():
             raise RecordError("multiframe_unsupported", "the study holds only enhanced multi-frame images")
         raise RecordError("no_image_series", "the study holds no CT or PET series that a volume could be made of")
-    pet_place, pet = max(pets, key=_pet_rank, default=(-1, None))
+    pet_place, pet = _best(pets, _pet_rank)
     for place, one in pets:
         if pet is not None and place != pet_place:
             reasons[place] = _why_not_pet(one, pet)
-    sharing = [(place, one) for place, one in cts if pet is None or _same_frame(one, pet)]
+    own = [(place, one) for place, one in cts if pet is None or one.study == pet.study]
+    if cts and not own:
+        raise RecordError("study_mismatch", "CT and PET belong to different studies (0020,000D)")
+    reasons |= {place: "another study than the PET" for place, one in cts if (place, one) not in own}
+    sharing = [(place, one) for place, one in own if pet is None or _same_frame(one, pet)]
     if cts and not sharing:
         raise RecordError(
             "frame_of_reference_mismatch", "no CT of the study shares the frame of reference (0020,0052) of its PET"
         )
-    ct_place, ct = max(sharing, key=_ct_rank, default=(-1, None))
-    for place, one in cts:
+    ct_place, ct = _best(sharing, lambda one: _ct_rank(one, pet))
+    for place, one in own:
         if ct is not None and place != ct_place:
-            reasons[place] = _why_not_ct(one, ct, shares_frame=(place, one) in sharing)
+            reasons[place] = _why_not_ct(one, ct, pet, shares_frame=(place, one) in sharing)
     return Choice(ct, pet, reasons)
 
 
@@ -162,14 +199,21 @@ def _same_frame(one: Candidate, other: Candidate) -> bool:
     return one.frame_of_reference == other.frame_of_reference
 
 
-def _pet_rank(entry: tuple[int, Candidate]) -> tuple[bool, bool, bool, int, _Reversed]:
-    one = entry[1]
+def _best(
+    entries: Sequence[tuple[int, Candidate]], rank: Callable[[Candidate], tuple[Any, ...]]
+) -> tuple[int, Candidate | None]:
+    if len(entries) == 1:
+        return entries[0]  # ranks are read from every header, which takes time
+    return max(entries, key=lambda entry: rank(entry[1]), default=(-1, None))
+
+
+def _pet_rank(one: Candidate) -> tuple[bool, bool, bool, int, _Reversed]:
     return one.is_attenuation_corrected, one.is_original, not one.is_timed, len(one.instances), _Reversed(one.uid)
 
 
-def _ct_rank(entry: tuple[int, Candidate]) -> tuple[bool, bool, int, _Reversed]:
-    one = entry[1]
-    return "AXIAL" in one.image_type, one.is_original, len(one.instances), _Reversed(one.uid)
+def _ct_rank(one: Candidate, pet: Candidate | None) -> tuple[bool, bool, bool, int, _Reversed]:
+    covers = pet is None or one.covers(pet)
+    return "AXIAL" in one.image_type, covers, one.is_original, len(one.instances), _Reversed(one.uid)
 
 
 @dataclass(frozen=True)
@@ -195,11 +239,13 @@ def _why_not_pet(one: Candidate, chosen: Candidate) -> str:
     return _fewer(one, chosen)
 
 
-def _why_not_ct(one: Candidate, chosen: Candidate, *, shares_frame: bool) -> str:
+def _why_not_ct(one: Candidate, chosen: Candidate, pet: Candidate | None, *, shares_frame: bool) -> str:
     if not shares_frame:
         return "another frame of reference than the PET"
     if "AXIAL" not in one.image_type and "AXIAL" in chosen.image_type:
         return "not axial"
+    if len(one.instances) >= len(chosen.instances) and pet is not None and chosen.covers(pet) and not one.covers(pet):
+        return "covers less of the PET"
     if not one.is_original and chosen.is_original:
         return "derived image, the original is there"
     return _fewer(one, chosen)

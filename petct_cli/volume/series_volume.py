@@ -12,18 +12,19 @@ import numpy.typing as npt
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.read import Instance, stored_values
 from petct_cli.dicom.values import number
-from petct_cli.volume.geometry import Grid, Stack, stack_slices, to_canonical
+from petct_cli.volume.geometry import Grid, Stack, canonical_axes, stack_slices, to_canonical
 from petct_cli.volume.resample import even_slices
 from petct_cli.volume.series_choice import slice_plane
 from petct_cli.volume.suv import SuvResult, pet_headers, suv_factors
 
+_RESCALE_BELOW = 1e9
 AIR_HU = -1024
 """What lies outside of a CT, and stands in for its padding."""
 
 
 @dataclass(frozen=True)
 class SeriesVolume:
-    """A series as stored: `array` on `stack`'s grid made canonical; `suv` for PET, with `per_slice` along z."""
+    """A series as stored: `array` on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices."""
 
     array: npt.NDArray[Any]
     grid: Grid
@@ -39,7 +40,8 @@ def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
     Raises
     ------
     RecordError
-        ``geometry_*`` (`stack_slices`), ``dicom_truncated``, ``dicom_undecodable``, ``missing_rescale``.
+        ``geometry_*`` (`stack_slices`), ``dicom_truncated``, ``dicom_undecodable``, ``missing_rescale``,
+        ``absurd_rescale``.
     """
     stack, ordered = _ordered(instances, "CT")
     volume = np.empty((len(ordered), *ordered[0].shape), np.int16)
@@ -87,7 +89,8 @@ def _volume(array: npt.NDArray[Any], stack: Stack, suv: SuvResult | None) -> Ser
     if stack.verdict == "uneven":
         array = even_slices(array, stack.positions, stack.grid.shape[0])
     array, grid = to_canonical(array, stack.grid)
-    if suv is not None and suv.per_slice is not None and stack.grid.affine[2, 0] < 0:
+    _, order, flips = canonical_axes(stack.grid)
+    if suv is not None and suv.per_slice is not None and flips[order.index(0)]:
         suv = replace(suv, per_slice=suv.per_slice[::-1])
     return SeriesVolume(array, grid, stack, suv)
 
@@ -96,18 +99,28 @@ def _rescale(instance: Instance) -> tuple[float, float]:
     slope, intercept = number(instance.header, "RescaleSlope"), number(instance.header, "RescaleIntercept")
     if slope is None or intercept is None or slope == 0:
         raise RecordError("missing_rescale", f"{instance.path}: no Rescale Slope and Intercept (0028,1053)")
+    if slope < 0 or abs(slope) > _RESCALE_BELOW or abs(intercept) > _RESCALE_BELOW:
+        raise RecordError("absurd_rescale", f"{instance.path}: Rescale Slope or Intercept (0028,1053) is out of range")
     return slope, intercept
+
+
+def _as_stored(padding: float, stored: npt.NDArray[Any]) -> float:
+    """Return a padding value with the sign of the stored values: files write -2000 as 63536 and the other way round."""
+    limits = np.iinfo(stored.dtype)
+    span = int(limits.max) - int(limits.min) + 1
+    return padding - span if padding > limits.max else padding + span if padding < limits.min else padding
 
 
 def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[Any]:
     limits = np.iinfo(np.int16)
-    if slope == 1.0 and intercept == int(intercept):
+    if slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max:
         hu = stored.astype(np.int32) + int(intercept)
     else:
-        hu = np.rint(stored * slope + intercept).astype(np.int32)
+        hu = np.clip(np.rint(stored * slope + intercept), -_RESCALE_BELOW, _RESCALE_BELOW).astype(np.int32)
     padding = number(instance.header, "PixelPaddingValue")
     if padding is not None:
         limit = number(instance.header, "PixelPaddingRangeLimit")
-        low, high = sorted((padding, padding if limit is None else limit))
-        hu[(stored >= low) & (stored <= high) & (hu < AIR_HU)] = AIR_HU
+        low, high = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
+        # Some files declare a value that their tissue has too: only what can be none counts as padding.
+        hu[(stored >= low) & (stored <= high) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
     return np.clip(hu, limits.min, limits.max).astype(np.int16)

@@ -70,7 +70,8 @@ def suv_factors(headers: Sequence[PetHeader]) -> SuvResult:
         ``suv_correction_mixed``, ``suv_not_attenuation_corrected``, ``suv_units_unsupported``,
         ``suv_type_unsupported``, ``suv_missing_weight`` (``_dose``, ``_height``, ``_sex``, ``_scan_time``,
         ``_injection_time``, ``_frame_time``), ``suv_unknown_half_life``, ``suv_absurd_weight`` (``_dose``,
-        ``_height``, ``_half_life``, ``_interval``, ``_factor``), ``suv_injection_after_scan``, ``suv_inconsistent``.
+        ``_height``, ``_half_life``, ``_interval``, ``_factor``), ``suv_injection_after_scan``, ``suv_inconsistent``,
+        ``suv_several_tracers``.
     """
     if not headers:
         _refuse("suv_inconsistent", "the PET series has no slices")
@@ -116,11 +117,12 @@ def _from_suv(headers: Sequence[PetHeader], units: str) -> SuvResult:
 def _from_counts(headers: Sequence[PetHeader], decay: str) -> SuvResult:
     suv = [header.private.philips_suv for header in headers]
     activity = [header.private.philips_bqml for header in headers]
-    unnamed = headers[0].private.without_creator
+    unnamed = {name for header in headers for name in header.private.without_creator}
     if all(factor is not None for factor in suv):
         assumed = ("philips_suv_creator",) if "philips_suv" in unnamed else ()
         factors = tuple(float(factor or 0.0) for factor in suv)
-        return _result("CNTS/philips_suv", factors, {}, assumed)
+        told = {"suv_per_count": factors[0]} if len(set(factors)) == 1 else {}
+        return _result("CNTS/philips_suv", factors, told, assumed)
     if all(factor is not None for factor in activity):
         assumed = ("philips_bqml_creator",) if "philips_bqml" in unnamed else ()
         scale = tuple(float(factor or 0.0) for factor in activity)
@@ -137,6 +139,8 @@ def _from_activity(
     inputs: dict[str, Any],
     assumed: tuple[str, ...],
 ) -> SuvResult:
+    if any(header.tracers > 1 for header in headers):
+        _refuse("suv_several_tracers", "the PET tells of more than one injection (0054,0016)")
     weight = _weight(headers)
     dose, dose_unit = _dose(headers)
     inputs = {**inputs, "weight_kg": weight, "dose_bq": dose}
@@ -148,7 +152,7 @@ def _from_activity(
         half_life, is_assumed = _half_life(headers)
         inputs["half_life_s"] = half_life
         assumed += ("half_life",) if is_assumed else ()
-        if not headers[0].has_dates:
+        if not all(header.has_dates for header in headers):
             assumed += ("scan_date",)
         if decay == "START":
             scan, inputs["scan_time"], extra = _scan_time(headers, half_life)
@@ -159,6 +163,8 @@ def _from_activity(
         else:
             intervals, inputs["injection_time"] = _mid_frame_intervals(headers, half_life)
             inputs["interval_s"] = [min(intervals), max(intervals)]
+        if inputs["injection_time"] == "start_datetime" and any(header.injection_zone_unknown for header in headers):
+            assumed += ("injection_time_zone",)
         doses = tuple(dose * math.exp(-math.log(2.0) * t / half_life) for t in intervals)
     factors = tuple(scale * weight * 1000.0 / left for scale, left in zip(bqml_per_value, doses, strict=True))
     return _result(f"{branch}/{decay}", factors, inputs, assumed)
@@ -214,14 +220,17 @@ def _scan_time(headers: Sequence[PetHeader], half_life: float) -> tuple[datetime
     series = _common(headers, "series_time", "SeriesTime")
     if series is not None and (earliest is None or series <= earliest):
         return series, "series", () if earliest is not None else ("scan_time",)
-    private = headers[0].private
-    for name, moment in (("ge_scan_time", private.ge_scan_time), ("siemens_scan_time", private.siemens_scan_time)):
-        if moment is not None:
-            return moment, name, (f"{name}_creator",) if name in private.without_creator else ()
+    private = [header.private for header in headers]
+    for name in ("ge_scan_time", "siemens_scan_time"):
+        moment = min((found for one in private if (found := getattr(one, name)) is not None), default=None)
+        # No scan begins after its first frame: such a value was rewritten, or not shifted along with the others.
+        if moment is not None and (earliest is None or moment <= earliest):
+            unnamed = any(name in one.without_creator for one in private)
+            return moment, name, (f"{name}_creator",) if unnamed else ()
     if first is None or earliest is None:
         _refuse("suv_missing_scan_time", "neither Series Time nor Acquisition Time says when the scan began")
     reference, duration = first.frame_reference_s, first.frame_duration_s
-    if reference is None or duration is None or duration <= 0:
+    if reference is None or reference <= 0 or duration is None or duration <= 0:
         return earliest, "earliest_acquisition", ("scan_time",)
     decay = math.log(2.0) / half_life * duration
     average = math.log(decay / -math.expm1(-decay)) / (math.log(2.0) / half_life)
@@ -245,7 +254,7 @@ def _interval(headers: Sequence[PetHeader], scan: datetime, half_life: float) ->
 
 def _injection(headers: Sequence[PetHeader], scan: datetime) -> tuple[datetime, str]:
     moment = _common(headers, "injection_time", "RadiopharmaceuticalStartDateTime")
-    if moment is not None and headers[0].has_dates:
+    if moment is not None and all(header.has_dates for header in headers):
         return moment, "start_datetime"
     clock = moment.time() if moment is not None else _common(headers, "injection_clock", "RadiopharmaceuticalStartTime")
     if clock is None:
