@@ -57,9 +57,10 @@ sample_data: $(VENV)/.installed
 
 # Held-out studies are DICOM and go the hospital's way; training studies come converted, to spare ten thousands of files.
 DEMO := demo
-TRAIN_STUDIES ?= 1800
+TRAIN_STUDIES ?= 1500
 TEST_STUDIES ?= 110
-KEY := $(DEMO)/key
+SYSTEMS := petct.jsonl petct-shuffled-images.jsonl pet-threshold.jsonl
+METRICS := site_f1,size_mae_mm,size_r,suv_mae,suv_r,bleu4
 
 demo: $(DEMO)/report.html
 	@cat $(DEMO)/scores.txt
@@ -68,14 +69,14 @@ demo: $(DEMO)/report.html
 $(DEMO)/test.jsonl: $(VENV)/.installed
 	mkdir -p $(DEMO)
 	$(PETCT) phantom --studies $(TEST_STUDIES) --seed 2 --jobs $(JOBS) -o $(DEMO)/hospital > $(DEMO)/hospital.jsonl
-	$(PETCT) anonymize $(DEMO)/hospital.jsonl -o $(DEMO)/clean --key-file $(KEY) --new-key --jobs $(JOBS) \
+	$(PETCT) anonymize $(DEMO)/hospital.jsonl -o $(DEMO)/clean --key-file $(DEMO)/key --new-key --jobs $(JOBS) \
 	  | $(PETCT) convert - -o $(DEMO)/vol \
-	  | $(PETCT) pair - --split test > $@
+	  | $(PETCT) pair - --overlap 65mm --split test > $@
 
 $(DEMO)/train.jsonl: $(VENV)/.installed
 	mkdir -p $(DEMO)
 	$(PETCT) phantom --studies $(TRAIN_STUDIES) --seed 1 --as volumes --jobs $(JOBS) -o $(DEMO)/training \
-	  | $(PETCT) pair - --split random:0:95/5/0 \
+	  | $(PETCT) pair - --overlap 65mm --split random:0:95/5/0 \
 	  | $(PETCT) augment - --method reorder,synonyms > $@
 
 $(DEMO)/model.jsonl: $(DEMO)/train.jsonl
@@ -84,18 +85,27 @@ $(DEMO)/model.jsonl: $(DEMO)/train.jsonl
 $(DEMO)/threshold.jsonl: $(DEMO)/train.jsonl
 	$(PETCT) train $< --recipe pet-threshold --jobs $(JOBS) -o $(DEMO)/threshold > $@
 
-$(DEMO)/predictions.jsonl: $(DEMO)/test.jsonl $(DEMO)/model.jsonl $(DEMO)/threshold.jsonl
-	$(PETCT) generate $< --model $(DEMO)/model > $(DEMO)/petct.jsonl
-	$(PETCT) generate $< --model $(DEMO)/model --shuffle-images 1 > $(DEMO)/petct-shuffled-images.jsonl
-	$(PETCT) generate $< --model $(DEMO)/threshold > $(DEMO)/pet-threshold.jsonl
-	cp $(DEMO)/petct.jsonl $@
+$(DEMO)/petct.jsonl: $(DEMO)/test.jsonl $(DEMO)/model.jsonl
+	$(PETCT) generate $< --model $(DEMO)/model > $@
 
-$(DEMO)/scores.jsonl: $(DEMO)/predictions.jsonl
-	cd $(DEMO) && ../$(PETCT) score petct.jsonl petct-shuffled-images.jsonl pet-threshold.jsonl --format table > scores.txt
-	cd $(DEMO) && ../$(PETCT) score petct.jsonl petct-shuffled-images.jsonl pet-threshold.jsonl > scores.jsonl
+$(DEMO)/petct-shuffled-images.jsonl: $(DEMO)/test.jsonl $(DEMO)/model.jsonl
+	$(PETCT) generate $< --model $(DEMO)/model --shuffle-images 1 > $@
 
-$(DEMO)/report.html: $(DEMO)/scores.jsonl
-	$(PETCT) gallery $(DEMO)/predictions.jsonl --scores $< -o $@ --title "petct demo" > /dev/null
+$(DEMO)/pet-threshold.jsonl: $(DEMO)/test.jsonl $(DEMO)/threshold.jsonl
+	$(PETCT) generate $< --model $(DEMO)/threshold > $@
+
+$(DEMO)/scores.jsonl: $(SYSTEMS:%=$(DEMO)/%)
+	cd $(DEMO) && ../$(PETCT) score $(SYSTEMS) --metrics $(METRICS) > $(@F)
+
+$(DEMO)/scores.txt: $(SYSTEMS:%=$(DEMO)/%)
+	cd $(DEMO) && ../$(PETCT) score $(SYSTEMS) --metrics $(METRICS) --format table > $(@F)
+
+$(DEMO)/report.html: $(DEMO)/petct.jsonl $(DEMO)/scores.jsonl $(DEMO)/scores.txt
+	$(PETCT) gallery $< --scores $(DEMO)/scores.jsonl -o $@ --title "petct demo" \
+	  --note "$(TEST_STUDIES) synthetic patients that no model has seen, scored against the lesions that are really there (lesions.json)." \
+	  --note "petct: the built-in model. petct-shuffled-images: the same model shown another patient's images: what is left is what it would write without looking. pet-threshold: one SUV threshold and the nearest site, learned from true lesions, which the model never saw." \
+	  --note "Controls: template, the best constant text; other patient, somebody else's reference; frequent site, always the commonest; chance, guessing by frequency; self, the reference itself." \
+	  > /dev/null
 
 demo-clean:
 	rm -rf $(DEMO)

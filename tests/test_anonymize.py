@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,42 @@ def test_what_may_show_text_is_set_aside(raw: Path, tmp_path: Path) -> None:
     assert len(dicom_files(tmp_path / "out")) == len(dicom_files(folder)) - 6
     assert len(dicom_files(tmp_path / "aside")) == 6
     assert (tmp_path / "aside").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_set_aside_is_copied_by_a_later_run_too(raw: Path, tmp_path: Path) -> None:
+    folder = copy_of(raw, tmp_path / "study")
+    edit(dicom_files(folder / "CT")[0], BurnedInAnnotation="YES")
+    first = run_stage(folder, tmp_path / "out")
+    assert run_stage(folder, tmp_path / "out", quarantine=tmp_path / "aside") == first
+    assert len(dicom_files(tmp_path / "aside")) == 1
+
+
+def test_a_moved_date_that_is_another_date_of_the_study_is_no_leak(raw: Path, tmp_path: Path) -> None:
+    folder = copy_of(raw, tmp_path / "study")
+    files = dicom_files(folder / "CT")
+    header = pydicom.dcmread(files[0])
+    days = Key(b"k" * 32).day_offset(f"{header.PatientID}\\{header.get('IssuerOfPatientID', '')}")
+    moved = header.StudyDate.__class__(header.StudyDate)
+    landed = pydicom.valuerep.DA(moved) + timedelta(days=days)
+    for path in files:
+        edit(
+            path,
+            AcquisitionDate=landed.strftime("%Y%m%d"),
+            StudyDescription=f"PET {pydicom.valuerep.DA(moved):%d/%m/%Y}",
+        )
+    record = run_stage(folder, tmp_path / "out")
+    assert "error" not in record
+
+
+def test_a_file_that_cannot_be_read_is_not_skipped_in_silence(raw: Path, tmp_path: Path) -> None:
+    folder = copy_of(raw, tmp_path / "study")
+    path = dicom_files(folder / "CT")[0]
+    path.write_bytes(path.read_bytes() + b"NGUYEN VAN A 0912345678")
+    log = tmp_path / "private.log"
+    log.touch(mode=0o644)
+    record = run_stage(folder, tmp_path / "out", private_log=log)
+    assert record["error"]["code"] in ("dicom_damaged", "dicom_truncated")
+    assert log.stat().st_mode & 0o777 == 0o600
 
 
 def test_quarantine_inside_the_output_is_refused(petct: Petct, raw: Path) -> None:

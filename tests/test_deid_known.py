@@ -63,5 +63,40 @@ def test_hits_point_into_the_original_text() -> None:
     assert unicodedata.normalize("NFC", decomposed[hit.start : hit.end]) == "Trần Văn Hải"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12 Ly Thuong Kiet - Ha Noi", "12  lý thường kiệt ha noi", "BN 0012", "bn-0012", "001 085 012 345",
+        "001085012345", "0912.345.678 2024", "tel (+84) 912-345-678", "(84)912345678", "TranVanHai", "HAIVANTRAN1950",
+        "Tr\u200bần Văn Hải", "Tr\u00adan Van Hai", "Trần\u00a0Văn Hải", "山田太郎様", "2024_01_03", "IMG20240103",
+        "2024-Jan-03", "03.01.2024 10:15", "3 tháng 1, 2024", "3 01 2024", "03,01,2024",
+    ],
+)  # fmt: skip
+def test_hits_however_they_are_written(text: str) -> None:
+    known = know(
+        Identifiers(
+            names={"Trần^Hải^Văn", "山田^太郎"},
+            ids={"BN0012", "001085012345"},
+            phones={"0912 345 678; 0987 654 321"},
+            addresses={"12 Lý Thường Kiệt, Hà Nội"},
+            dates={date(2024, 1, 3)},
+        )
+    )
+    assert known.find(text)
+
+
+@pytest.mark.parametrize("text", ["chuyên khoa ung bướu", "PET/CT toàn thân", "Nuclear Medicine", "4711 0012"])
+def test_departments_are_no_institutions_unless_they_say_more(text: str) -> None:
+    known = know(Identifiers(ids={"BN0012"}, departments={"Ung bướu", "PET/CT", "Nuclear Medicine"}))
+    assert not known.find(text)
+
+
+def test_kinds_have_names_for_reports() -> None:
+    assert {hit.kind for hit in KNOWN.find("12 Lý Thường Kiệt, Hà Nội, Bệnh viện Sao Biển")} == {
+        "address",
+        "institution",
+    }
+
+
 def test_short_values_are_counted_not_searched() -> None:
     assert KNOWN.not_scanned == 1

@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from petct_cli.core.errors import UsageError
+from petct_cli.dicom.deid.plans import plan_for
 from petct_cli.dicom.deid.profile import load_profile, load_table, resolve
 from petct_cli.dicom.deid.pseudonyms import Key, load_key
-from petct_cli.dicom.deid.rewrite import plan_for
 from petct_cli.dicom.deid.values import age_between, cap_age, shift_date, shift_dates
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -36,7 +36,7 @@ def test_the_preset_keeps_what_suv_needs_and_drops_what_names_people() -> None:
         0x00081010: "keep", 0x00181000: "keep", 0x0008103E: "clean", 0x00080018: "uid", 0x00540016: "recurse",
         0x60003000: "drop", 0x50000022: "drop", 0x7FE00010: "keep", 0x00080201: "keep", 0x00181074: "keep",
     }  # fmt: skip
-    from petct_cli.dicom.deid.syntax import vr_of
+    from petct_cli.dicom.deid.vrs import vr_of
 
     assert {tag: plan_for(tag, vr_of(tag), profile, top=True) for tag in expected} == expected
 

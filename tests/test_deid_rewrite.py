@@ -250,6 +250,76 @@ def test_a_value_left_behind_stops_the_file(tmp_path: Path) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_what_a_file_calls_text_and_the_standard_a_date_moves(tmp_path: Path) -> None:
+    dataset = ct()
+    dataset.add_new(0x00080022, "LO", "20240315")
+    dataset.add_new(0x00189074, "SH", "20240316101500")
+    result = read(deidentify(saved(dataset), tmp_path)[0])
+    days = timedelta(days=KEY.day_offset(SECRET + "0001"))
+    assert str(result[0x00080022].value) == (pydicom.valuerep.DA("20240315") + days).strftime("%Y%m%d")
+    assert str(result[0x00189074].value) == (pydicom.valuerep.DA("20240316") + days).strftime("%Y%m%d") + "101500"
+
+
+def test_uids_that_only_begin_like_the_standards_are_replaced(tmp_path: Path) -> None:
+    own, registered = "1.2.840.10008.5.1.4.1.1.2.99.20240315", "1.2.840.10008.1.4.1.1"
+    dataset = ct(SOPInstanceUID=own, FrameOfReferenceUID=registered, StudyDescription=f"of {own}")
+    result = read(deidentify(saved(dataset), tmp_path)[0])
+    assert result.SOPInstanceUID == KEY.uid(own)
+    assert result.FrameOfReferenceUID == registered
+    assert own not in str(result)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:3])
+@pytest.mark.parametrize("size", [2, 8, 4096])
+def test_nuls_after_the_data_set_are_padding(syntax: str, size: int, tmp_path: Path) -> None:
+    data = saved(ct(), syntax)
+    assert deidentify(data + bytes(size), tmp_path)[0] == deidentify(data, tmp_path)[0]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES[:3])
+def test_text_after_the_data_set_is_damage_and_not_skipped(syntax: str, tmp_path: Path) -> None:
+    with pytest.raises(RecordError) as caught:
+        deidentify(saved(ct(), syntax) + SECRET.encode() * 3, tmp_path)
+    assert caught.value.code in ("dicom_damaged", "dicom_truncated")
+
+
+def test_a_deflated_file_cut_short_is_truncated(tmp_path: Path) -> None:
+    data = saved(planted(), DeflatedExplicitVRLittleEndian)
+    with pytest.raises(RecordError) as caught:
+        deidentify(data[:-40], tmp_path)
+    assert caught.value.code == "dicom_truncated"
+
+
+def test_only_the_images_own_pixels_stay(tmp_path: Path) -> None:
+    inner = Dataset()
+    inner.add_new(0x7FE00010, "OB", SECRET.encode())
+    dataset = ct(AnatomicRegionSequence=Sequence([inner]))
+    dataset.add_new(0x50220022, "LO", SECRET)
+    data, _ = deidentify(saved(dataset), tmp_path)
+    assert SECRET.encode() not in data
+
+
+def test_values_behind_the_pixels_stop_the_file(tmp_path: Path) -> None:
+    shape = {"Rows": 8, "Columns": 8, "SamplesPerPixel": 1, "BitsAllocated": 16}
+    pixels = bytes(128)
+    dataset = ct(**shape, PixelData=pixels + f"{SECRET}0001 ".encode() * 2)
+    with pytest.raises(RecordError) as caught:
+        deidentify(saved(dataset), tmp_path)
+    assert caught.value.code == "residual_identifier"
+    assert read(deidentify(saved(ct(**shape, PixelData=pixels + bytes(8))), tmp_path)[0]).PixelData == pixels + bytes(8)
+
+
+def test_religion_and_procedure_codes_are_no_identifiers(tmp_path: Path) -> None:
+    dataset = ct(PatientReligiousPreference="Không", RequestedProcedureID="PETCT", StudyDescription="PETCT Không sốt")
+    result = read(deidentify(saved(dataset), tmp_path)[0])
+    assert result.StudyDescription == "PETCT Không sốt"
+
+
+def test_names_listed_beside_ids_are_names(tmp_path: Path) -> None:
+    dataset = ct(PhysiciansOfRecord="Trịnh^Quảng^Văn", StudyDescription="xem boi Trinh Quang ky")
+    assert "Trinh" not in read(deidentify(saved(dataset), tmp_path)[0]).StudyDescription
+
+
 def test_technical_text_stays_unless_it_holds_a_value_of_the_study(tmp_path: Path) -> None:
     dataset = ct(ConvolutionKernel="B19f NGUYEN", SequenceName=f"run {SECRET}0001")
     result = read(deidentify(saved(dataset), tmp_path)[0])

@@ -71,6 +71,12 @@ def test_nested_field_is_named_by_its_path() -> None:
         decode(orjson.dumps({**STUDY, "ct": volume}))
 
 
+def test_a_key_of_the_users_own_is_not_shown() -> None:
+    with pytest.raises(BadLineError) as caught:
+        decode(orjson.dumps({**STUDY, "report": {"sections": {"Nguyễn Văn An": 3}}}))
+    assert caught.value.message == "bad field report.sections.*: string_type"
+
+
 def test_a_record_from_a_later_schema_keeps_its_identity() -> None:
     with pytest.raises(BadLineError) as caught:
         decode(orjson.dumps({**STUDY, "schema": 7}), "pair")

@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from petct_cli.report.deid import administrative_values, clean_text, report_file
+from petct_cli.report.deid import clean_text, report_file
+from petct_cli.report.deid_head import administrative_values
 
 CLEAN = (
     "Hình ảnh vài hạch ở góc hàm (nhóm IIB) hai bên, kích thước nhỏ 10 mm, không tăng chuyển hóa FDG. "
@@ -40,12 +41,40 @@ def nothing_known(_: str) -> list[tuple[int, int, str]]:
         ("PET/CT 01/2018", "PET/CT 12/2017"),
         ("mổ năm 2018", "mổ năm 2017"),
         ("ngày 12/5 tái khám", "ngày [NGÀY] tái khám"),
+        ("Họ và tên: Nguyễn Văn An sinh năm 1950", "Họ và tên: [TÊN][NGÀY]"),
+        ("Bn: nguyễn văn an, nam", "Bn: [TÊN], nam"),
+        ("bs. Hùng đọc", "bs. [TÊN] đọc"),
+        ("bác sĩ: lê văn hùng.", "bác sĩ: [TÊN]."),
+        ("BN John Schwarzenegger", "BN [TÊN]"),
+        ("gọi +84 912 345 678", "gọi [ĐIỆN THOẠI]"),
+        ("(024) 3825 3531", "[ĐIỆN THOẠI]"),
+        ("zalo 84912345678", "zalo [ĐIỆN THOẠI]"),
+        ("CCCD: 001 085 012 345", "CCCD: [MÃ SỐ]"),
+        ("BHYT: GD 4 79 3216549870", "BHYT: [MÃ SỐ]"),
+        ("Địa chỉ: số 12, TP. Hồ Chí Minh, Q. Bình Thạnh. Kết luận", "Địa chỉ: [ĐỊA CHỈ]. Kết luận"),
+        ("Địa chỉ: ngõ 5/2019 phố Huế", "Địa chỉ: [ĐỊA CHỈ]4/2019[ĐỊA CHỈ]"),
+        ("nhà số 12 phố Huế", "nhà [ĐỊA CHỈ]"),
+        ("ngụ tại 12 Lý Thường Kiệt, Hà Nội.", "ngụ tại [ĐỊA CHỈ]."),
+        ("ngày: 05/03/21", "ngày: 23/02/21"),
+        ("chụp 05 / 03 / 2021", "chụp 23 / 02 / 2021"),
+        ("chụp 20210305.", "chụp 20210223."),
+        ("sinh 31/12/1950", "sinh [NGÀY]"),
+        ("SN 1950", "SN [NGÀY]"),
         ("mail a.b@benhvien.vn", "mail [ĐIỆN THOẠI]"),
     ],
 )
 def test_what_names_somebody_goes_and_dates_move(text: str, expected: str) -> None:
     assert clean_text(text, nothing_known, -10).text == expected
     assert clean_text(unicodedata.normalize("NFD", text), nothing_known, -10).text == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["BN Không sốt", "Bệnh nhân Có khối u", "FDG khu trú ở gan", "2 đường kính 10 mm", "thấy 3 tổ chức phần mềm",
+     "tỷ trọng 0 10 20 30 40 50 HU", "SUVmax 10.2 12.5 12.3", "WB CTAC 3.75 Thick", "Thin Lung 2.0 Br64"],
+)  # fmt: skip
+def test_what_only_looks_like_an_identifier_stays(text: str) -> None:
+    assert clean_text(text, nothing_known, -10).text == text
 
 
 def test_findings_keep_their_bytes() -> None:
@@ -79,6 +108,11 @@ def test_the_head_of_a_report_tells_values_by_label() -> None:
         {"Hành chính": {"Họ tên": "LÊ HOA", "Mã BN": "X1", "Bác sĩ đọc kết quả": "BS. Bùi Thảo", "Điện thoại": "0900"}}
     )
     assert found == {"names": {"LÊ HOA", "Bùi Thảo"}, "ids": {"X1"}, "phones": {"0900"}}
+
+
+def test_heads_in_other_words() -> None:
+    found = administrative_values({"Patient": "Lý Hồ An", "Khoa": "Ung bướu", "Study": "PET/CT", "Số lượng": "hai"})
+    assert found == {"names": {"Lý Hồ An"}, "departments": {"Ung bướu"}}
 
 
 def test_the_clean_file_holds_sections_only() -> None:

@@ -12,7 +12,8 @@ import typer
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import chain, run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import Item, is_manifest, read_records
+from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
+from petct_cli.core.jsonl import BadLineError
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -53,12 +54,13 @@ def main(
 
         petct anonymize /data/export --reports reports/ -o clean --key-file site.key --new-key > studies.jsonl
     """
-    from petct_cli.dicom.deid.pseudonyms import load_key
-    from petct_cli.stages.anonymize import Anonymize, studies_in
+    from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
+    from petct_cli.stages.anonymize import Anonymize, refuse_inside, studies_in
 
+    refuse_inside(out, key_file, "--key-file", "key_inside_output")
     stage = Anonymize(
         out=out,
-        key=load_key(key_file, new=new_key),
+        key=passing_key() if shared.dry_run and new_key and not key_file.exists() else load_key(key_file, new=new_key),
         profile=profile,
         reports=reports,
         keep_period=keep_period,
@@ -68,7 +70,15 @@ def main(
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(chain(*sources)), shared)
+    run(stage, _with_warning(map(_without_values, chain(*sources))), shared)
+
+
+def _without_values(item: Item) -> Item:
+    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
+    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
+        return item
+    message = "the line is no record that petct can read"
+    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))
 
 
 def _with_warning(items: Iterable[Item]) -> Iterator[Item]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from petct_cli.core import records
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import MODELS, SCHEMA, AnyRecord, Record
 
@@ -70,8 +72,17 @@ def _refuse_big_integers(line: bytes) -> None:
     json.loads(line, parse_int=checked)
 
 
+@cache
+def _field_names() -> frozenset[str]:
+    parts = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return frozenset(
+        name for part in parts for field, info in part.model_fields.items() for name in (field, info.alias)
+    )
+
+
 def _field(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
+    """Name the place of a fault; a key of the user's own may be a name, so it is not shown."""
+    return ".".join(str(part) if isinstance(part, int) or part in _field_names() else "*" for part in location)
 
 
 def _explain(error: ValidationError) -> str:

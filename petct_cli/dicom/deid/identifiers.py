@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 
+from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.profile import Profile
-from petct_cli.dicom.deid.rewrite import decode_text
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
     Buffer,
@@ -17,12 +18,13 @@ from petct_cli.dicom.deid.syntax import (
     Syntax,
     items,
     parse,
-    vr_of,
 )
+from petct_cli.dicom.deid.vrs import is_standard_uid, meant_vr
 
-_DATE = re.compile(r"^(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
+_DATE = re.compile(r"(?<!\d)(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
+_DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[.\-/](\d{1,2})[.\-/](\d{4})(?!\d)")
 _CHARSET = 0x00080005
-_SECTIONS = ("ids", "phones", "addresses", "institutions", "ae_titles", "devices")
+_SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "departments", "ae_titles", "devices")
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Identifiers:
     phones: set[str] = field(default_factory=set)
     addresses: set[str] = field(default_factory=set)
     institutions: set[str] = field(default_factory=set)
+    departments: set[str] = field(default_factory=set)
     ae_titles: set[str] = field(default_factory=set)
     devices: set[str] = field(default_factory=set)
     dates: set[date] = field(default_factory=set)
@@ -62,13 +65,13 @@ class Collector:
 
     def _kind(self, tag: int, vr: bytes) -> str:
         """Return which set a value belongs to; ``items`` for sequences, nothing for values of no interest."""
-        known = vr if vr != b"UN" else vr_of(tag)
+        known = meant_vr(tag, vr)
         if known == b"SQ":
             return "items"
-        if tag in self._tags:
-            return self._tags[tag]
         if known == b"PN":
             return "names"
+        if tag in self._tags:
+            return self._tags[tag]
         if known in (b"DA", b"DT") and not self.profile.has("retain_full_dates"):
             return "dates"
         if known == b"UI" and tag not in self.profile.class_uids and not self.profile.has("retain_uids"):
@@ -110,17 +113,20 @@ class Collector:
                 continue
             if kind == "dates":
                 self._date(text)
+            elif kind == "procedure_ids":
+                # Without a digit it is the procedure's code ("PETCT"), not a number of the patient.
+                if any(character.isdigit() for character in text):
+                    self.found.ids.add(text)
             elif kind == "names":
                 # Alphabetic, ideographic and phonetic form (PS3.5 6.2.1) are names of their own.
                 self.found.names.update(group.strip("^ ") for group in text.split("=") if group.strip("^ "))
-            elif kind != "uids" or not text.startswith(self.profile.standard_prefix):
+            elif kind != "uids" or not is_standard_uid(text):
                 getattr(self.found, kind).add(text)
 
     def _date(self, text: str) -> None:
-        match = _DATE.match(text)
-        if match is None:
-            return
-        try:
-            self.found.dates.add(date(*(int(number) for number in match.groups())))
-        except ValueError:
-            return
+        # A date in another form than DICOM's, or a range of two, is emptied; elsewhere it must be known.
+        found = [match.groups() for match in _DATE.finditer(text)]
+        found += [match.groups()[::-1] for match in _DAY_FIRST.finditer(text)]
+        for year, month, day in found:
+            with suppress(ValueError):
+                self.found.dates.add(date(int(year), int(month), int(day)))

@@ -20,19 +20,31 @@ from petct_cli.dicom.deid.identifiers import Identifiers
 
 MIN_LENGTH = 4
 _MIN_PAIR_LETTERS = 5
-_MIN_PHONE_DIGITS = 7
+_MIN_PHONE_DIGITS, _PHONE_DIGITS = 7, 9
+_MIN_GROUPED, _MIN_GROUPED_NUMBER = 6, 8
+_MIN_RUN_TOGETHER = 6
+_MIN_DEPARTMENT_WORDS = 3
 _GAP = 3
+_PHRASE_KINDS = {
+    "ids": "id",
+    "addresses": "address",
+    "institutions": "institution",
+    "departments": "institution",
+    "ae_titles": "ae_title",
+}
 
 _TOKEN = re.compile(r"[^\W_]+")
 _YMD = re.compile(
-    r"(?<![^\W_])(\d{4})([-/. ]?)(\d{1,2})\2(\d{1,2})(?!\d)|(?<![^\W_])(\d{4})(\d{2})(\d{2})(?=\d{2,6}(?!\d))"
+    r"(?<!\d)(\d{4})([-/. _]?)(\d{1,2})\2(\d{1,2})(?!\d)|(?<![^\W_])(\d{4})(\d{2})(\d{2})(?=\d{2,6}(?!\d))"
 )
-_DMY = re.compile(r"(?<![^\W_])(\d{1,2})\s?([-/.])\s?(\d{1,2})\s?\2\s?(\d{4}|\d{2})(?![^\W_])")
+_DMY = re.compile(r"(?<!\d)(\d{1,2})\s?([-/.,_\\ ])\s?(\d{1,2})\s?\2\s?(\d{4}|\d{2})(?!\d)")
 _DMY_COMPACT = re.compile(r"(?<![^\W_])(\d{2})(\d{2})(\d{4})(?![^\W_])")
-_VIETNAMESE = re.compile(r"(?<!\d)(\d{1,2})\s*(?:thang|/|-)\s*(\d{1,2})\s*(?:nam|/|-)\s*(\d{4})(?!\d)")
-_DAY_MONTH = re.compile(r"(?<!\d)(\d{1,2})(?:st|nd|rd|th)?[\s\-/.]*([a-z]{3,9})[\s\-/.,]*(\d{4})(?!\d)")
-_MONTH_DAY = re.compile(r"(?<![^\W_])([a-z]{3,9})[\s\-/.]*(\d{1,2})(?:st|nd|rd|th)?[\s\-/.,]+(\d{4})(?!\d)")
-_PHONE = re.compile(r"\+?\(?\d[\d .\-()]{5,}\d")
+_VIETNAMESE = re.compile(r"(?<!\d)(\d{1,2})\s*(?:thang|thg\.?|/|-)\s*(\d{1,2})\s*,?\s*(?:nam|/|-|\s)\s*(\d{4})(?!\d)")
+_WORDED_DATES = (
+    re.compile(r"(?<!\d)(?P<d>\d{1,2})(?:st|nd|rd|th)?[\s\-/._]*(?P<m>[a-z]{3,9})[\s\-/.,_]*(?P<y>\d{4})(?!\d)"),
+    re.compile(r"(?<![^\W_])(?P<m>[a-z]{3,9})[\s\-/._]*(?P<d>\d{1,2})(?:st|nd|rd|th)?[\s\-/.,_]+(?P<y>\d{4})(?!\d)"),
+    re.compile(r"(?<!\d)(?P<y>\d{4})[\s\-/._]*(?P<m>[a-z]{3,9})[\s\-/._]*(?P<d>\d{1,2})(?!\d)"),
+)
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TITLES = (
@@ -67,10 +79,21 @@ def fold(text: str) -> tuple[str, list[int] | None]:
     return "".join(letters), places
 
 
+class Phrase(NamedTuple):
+    """A value that is looked for whole: the first letters of it, how it is written, and its kind."""
+
+    begins: str
+    pattern: re.Pattern[str]
+    kind: str
+
+
 @lru_cache(maxsize=4096)
 def _fold_character(character: str) -> str:
-    if character in "đĐ":
+    if character in "đĐðÐ":
         return "d"
+    if unicodedata.category(character) == "Cf":
+        # Zero-width spaces and soft hyphens are not seen, and so hide nothing.
+        return ""
     parts = unicodedata.normalize("NFKD", character)
     return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
 
@@ -86,8 +109,7 @@ class Known:
     """
 
     pairs: frozenset[tuple[str, str]] = frozenset()
-    phrases: tuple[tuple[str, str], ...] = ()
-    phones: frozenset[str] = frozenset()
+    phrases: tuple[Phrase, ...] = ()
     dates: frozenset[date] = frozenset()
     uids: frozenset[str] = frozenset()
     marked_parts: frozenset[str] = frozenset()
@@ -102,7 +124,7 @@ class Known:
             *self._names(text, folded, places),
             *self._phrases(folded),
             *self._dates(folded),
-            *self._numbers(folded),
+            *self._uids(folded),
         ]
         if places is not None:
             places.append(len(text))
@@ -143,14 +165,11 @@ class Known:
         return tuple(_TOKEN.findall(folded[start:end])) not in self.harmless_pairs
 
     def _phrases(self, folded: str) -> Iterable[Hit]:
-        for phrase, kind in self.phrases:
-            at = folded.find(phrase)
-            while at >= 0:
-                end = at + len(phrase)
-                before, after = folded[at - 1 : at], folded[end : end + 1]
-                if not (before.isalnum() or after.isalnum()):
-                    yield Hit(at, end, kind)
-                at = folded.find(phrase, at + 1)
+        for phrase in self.phrases:
+            # Most texts do not hold a phrase's first letters: the cheap look comes first.
+            if phrase.begins in folded:
+                for match in phrase.pattern.finditer(folded):
+                    yield Hit(match.start(), match.end(), phrase.kind)
 
     def _dates(self, folded: str) -> Iterable[Hit]:
         if not self.dates or not any(character.isdigit() for character in folded):
@@ -169,12 +188,10 @@ class Known:
                 years = [year] if year > 99 else [1900 + year, 2000 + year]
                 if any(self._is_known_date(y, month, day) or self._is_known_date(y, day, month) for y in years):
                     yield Hit(match.start(), match.end(), "date")
-        for match in _DAY_MONTH.finditer(folded):
-            if self._is_known_date(int(match.group(3)), _month(match.group(2)), int(match.group(1))):
-                yield Hit(match.start(), match.end(), "date")
-        for match in _MONTH_DAY.finditer(folded):
-            if self._is_known_date(int(match.group(3)), _month(match.group(1)), int(match.group(2))):
-                yield Hit(match.start(), match.end(), "date")
+        for pattern in _WORDED_DATES:
+            for match in pattern.finditer(folded):
+                if self._is_known_date(int(match["y"]), _month(match["m"]), int(match["d"])):
+                    yield Hit(match.start(), match.end(), "date")
 
     def _is_known_date(self, year: int, month: int, day: int) -> bool:
         try:
@@ -182,11 +199,7 @@ class Known:
         except ValueError:
             return False
 
-    def _numbers(self, folded: str) -> Iterable[Hit]:
-        if self.phones:
-            for match in _PHONE.finditer(folded):
-                if phone_digits(match.group()) in self.phones:
-                    yield Hit(match.start(), match.end(), "phone")
+    def _uids(self, folded: str) -> Iterable[Hit]:
         if self.uids:
             for match in _UID.finditer(folded):
                 if match.group() in self.uids:
@@ -214,33 +227,27 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     pairs: set[tuple[str, str]] = set()
     marked: set[str] = set()
     marked_pairs: set[tuple[str, ...]] = set()
-    phrases: dict[str, str] = {}
-    short = 0
-    # Device identity stays: an institution named like the manufacturer of its scanner cannot be told from it.
-    devices = [fold(device)[0] for device in identifiers.devices]
+    phrases: set[Phrase] = set()
     for name in identifiers.names:
         if _is_code(name):
-            phrases[fold(name)[0]] = "id"
+            phrases |= _spelled(fold(name)[0], "id")
         marked |= {word.casefold() for word in _words(name) if not word.isascii()}
         for order in _orders(name):
             plain = [fold(word)[0] for word in order]
+            phrases |= _run_together(plain)
             for left, right in itertools.pairwise(plain):
                 if len(left + right) >= _MIN_PAIR_LETTERS or len(plain) == 2:
                     pairs |= {(left, right), (right, left)}
             for left, right in itertools.pairwise(word.casefold() for word in order):
                 marked_pairs |= {(left, right), (right, left)}
-    for kind in ("ids", "addresses", "institutions", "ae_titles"):
-        for value in getattr(identifiers, kind):
-            folded = re.sub(r"\s+", " ", fold(value)[0].replace("^", " ")).strip()
-            if len(folded) < MIN_LENGTH:
-                short += 1
-            elif kind not in ("institutions", "ae_titles") or not any(folded in device for device in devices):
-                phrases[folded] = kind.rstrip("s")
-    phones = {phone_digits(phone) for phone in identifiers.phones}
+    for value in identifiers.phones:
+        for phone in re.split(r"[;,|/]", value):
+            phrases |= _dialled(phone)
+    more, short = _whole_values(identifiers)
+    phrases |= more
     return Known(
         pairs=frozenset(pairs),
-        phrases=tuple(sorted(phrases.items())),
-        phones=frozenset(phone for phone in phones if len(phone) >= _MIN_PHONE_DIGITS),
+        phrases=tuple(sorted(phrases, key=lambda phrase: (phrase.kind, phrase.pattern.pattern))),
         dates=frozenset(identifiers.dates),
         uids=frozenset(uid for uid in identifiers.uids if len(uid) >= MIN_LENGTH),
         marked_parts=frozenset(marked),
@@ -250,9 +257,62 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     )
 
 
-def phone_digits(text: str) -> str:
-    """Return the last nine digits of a phone number, which are the same with and without country code."""
-    return re.sub(r"\D", "", text)[-9:]
+def _whole_values(identifiers: Identifiers) -> tuple[set[Phrase], int]:
+    """Return what is looked for as a whole, and how many values are too short for it."""
+    phrases: set[Phrase] = set()
+    short = 0
+    # Device identity stays: an institution named like the manufacturer of its scanner cannot be told from it.
+    devices = [fold(device)[0] for device in identifiers.devices]
+    for section, kind in _PHRASE_KINDS.items():
+        for value in getattr(identifiers, section):
+            folded = fold(value)[0].strip()
+            if len(folded) < MIN_LENGTH:
+                short += 1
+            elif section == "departments" and len(_TOKEN.findall(folded)) < _MIN_DEPARTMENT_WORDS:
+                # "PET/CT", "Nuclear Medicine", "Ung bướu": terms that name no place.
+                continue
+            elif section not in ("institutions", "ae_titles") or not any(folded in device for device in devices):
+                phrases |= _spelled(folded, kind)
+    return phrases, short
+
+
+def _spelled(folded: str, kind: str) -> set[Phrase]:
+    """Return how a value may be written: its words with any few signs between them, long numbers in groups."""
+    words = _TOKEN.findall(folded)
+    if not words:
+        return set()
+    if kind == "id" and len("".join(words)) >= _MIN_GROUPED:
+        # BN-0012 is BN0012 and bn 0012; 001085012345 is 001 085 012 345.
+        words = [part for word in words for part in re.findall(r"\d+|\D+", word)]
+        if len(words) == 1 and folded.isdigit() and len(folded) >= _MIN_GROUPED_NUMBER:
+            words = list(folded)
+        between = r"[\s\-._/]?" if len(words) == len(folded) else r"[\W_]{0,3}"
+    else:
+        between = r"[\W_]{1,3}"
+    pattern = rf"(?<![^\W_]){between.join(map(re.escape, words))}(?![^\W_])"
+    return {Phrase(words[0], re.compile(pattern), kind)}
+
+
+def _run_together(words: list[str]) -> set[Phrase]:
+    """Return a full name without spaces: NguyenVanAn, 山田太郎 (in scripts without spaces, word ends do not count)."""
+    joined = "".join(words)
+    if len(words) < 2:
+        return set()
+    if any(letter >= "\u1100" for letter in joined):
+        return {Phrase(joined, re.compile(re.escape(joined)), "name")}
+    if len(joined) < _MIN_RUN_TOGETHER:
+        return set()
+    return {Phrase(joined, re.compile(rf"(?<![^\W\d_]){re.escape(joined)}(?![^\W\d_])"), "name")}
+
+
+def _dialled(phone: str) -> set[Phrase]:
+    """Return a phone number with and without its country code, its digits grouped in any way."""
+    digits = re.sub(r"\D", "", phone)[-_PHONE_DIGITS:]
+    if len(digits) < _MIN_PHONE_DIGITS:
+        return set()
+    between = r"[ .\-()]{0,2}"
+    pattern = rf"(?<!\d)(?:\+?\(?\d{{1,4}}{between}(?:\(0\) ?)?)?{between.join(digits)}(?!\d)"
+    return {Phrase(digits[0], re.compile(pattern), "phone")}
 
 
 def _words(name: str) -> list[str]:

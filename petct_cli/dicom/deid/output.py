@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.known import Known
 from petct_cli.dicom.deid.profile import Profile, load_profile
-from petct_cli.dicom.deid.rewrite import Rewriter, decode_text, join
+from petct_cli.dicom.deid.rewrite import Rewriter, join
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
 from petct_cli.dicom.deid.syntax import (
     DEFLATED_LE,
     EXPLICIT,
+    EXPLICIT_BE,
+    EXPLICIT_LE,
     IMPLICIT,
+    IMPLICIT_LE,
     ITEM,
     PIXEL_TAGS,
     Buffer,
@@ -33,6 +39,15 @@ _SOP_INSTANCE = 0x00080018
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})
 _SHORTEST_ID_AMONG_NUMBERS = 6
 _COMPARED_AT_ONCE = 1 << 22
+_PIXEL_DATA, _ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = (
+    0x7FE00010,
+    0x00280010,
+    0x00280011,
+    0x00280002,
+    0x00280100,
+    0x00280008,
+)
+_NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
 IMPLEMENTATION_VERSION = b"PETCT"
 
 
@@ -125,14 +140,19 @@ def _file_meta(dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_clas
     rewriter.written.add((0x00020003, new))
     fields = (
         (0x00020001, b"OB", b"\0\1"),
-        (0x00020002, b"UI", sop_class.encode()),
+        (0x00020002, b"UI", _uid_or_nothing(sop_class)),
         (0x00020003, b"UI", new),
-        (0x00020010, b"UI", dicom.transfer_syntax.encode()),
+        (0x00020010, b"UI", _uid_or_nothing(dicom.transfer_syntax)),
         (0x00020012, b"UI", profile.implementation_uid.encode()),
         (0x00020013, b"SH", IMPLEMENTATION_VERSION),
     )
     body = b"".join(encode_element(tag, vr, value, EXPLICIT) for tag, vr, value in fields)
     return encode_element(0x00020000, b"UL", len(body).to_bytes(4, "little"), EXPLICIT) + body
+
+
+def _uid_or_nothing(uid: str) -> bytes:
+    """Return a class or syntax as bytes; what is no UID could be anything."""
+    return uid.encode() if re.fullmatch(r"[\d.]{1,64}", uid, re.ASCII) else b""
 
 
 @dataclass
@@ -143,10 +163,13 @@ class ResidualScan:
     ----------
     written
         (tag, value) that petct itself wrote.
+    proven
+        Cleaned texts that were searched when they were made: a shifted date in them may be another date of the study.
     """
 
     known: Known
     written: set[tuple[int, bytes]]
+    proven: set[str] = field(default_factory=set)
     _seen: set[tuple[int, bytes]] = field(default_factory=set)
 
     def check(self, source: DicomBytes, target: Path) -> DicomBytes:
@@ -162,7 +185,7 @@ class ResidualScan:
             raise RecordError("residual_identifier", "the preamble of a written file is not empty")
         if not _same_pixels(source, result):
             raise RecordError("pixels_changed", "pixel data differ after writing")
-        for tag, vr, value, charset in _leaves(result):
+        for tag, vr, value, charset in (*_leaves(result), *_beyond_pixels(result)):
             bare = value.rstrip(b" \0")
             if not bare or (tag, value) in self._seen or (tag, bare) in self.written:
                 continue
@@ -178,6 +201,8 @@ class ResidualScan:
 
     def _hit(self, value: bytes, vr: bytes, charset: bytes) -> str | None:
         for text in _readings(value, charset):
+            if text in self.proven:
+                return None
             for hit in self.known.find(text):
                 among_numbers = vr in _NUMERIC and hit.kind == "id"
                 if not among_numbers or hit.end - hit.start >= _SHORTEST_ID_AMONG_NUMBERS:
@@ -219,6 +244,21 @@ def _level(
         if element.tag == 0x00080005:
             charset = value
         yield element.tag, element.vr, value, charset
+
+
+def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Yield what a native PixelData holds beyond its pixels: nobody sees it, and it is copied like them."""
+    if dicom.transfer_syntax not in _NATIVE:
+        return
+    order: Literal["little", "big"] = "little" if dicom.syntax.little else "big"
+    bits = 1
+    for tag in (_ROWS, _COLUMNS, _SAMPLES, _BITS):
+        bits *= int.from_bytes(dicom.value(tag) or b"\1\0", order)
+    frames = dicom.text(_FRAMES)
+    size = -(-bits * (int(frames) if frames.isdecimal() else 1) // 8)
+    for element in dicom.elements:
+        if element.tag == _PIXEL_DATA and element.value + size < element.value_end and size:
+            yield element.tag, b"UN", dicom.buffer[element.value + size : element.value_end], b""
 
 
 def _same_pixels(source: DicomBytes, result: DicomBytes) -> bool:

@@ -57,7 +57,6 @@ class Profile:
     safe_private: tuple[SafePrivate, ...]
     class_uids: frozenset[int]
     technical_text: frozenset[int]
-    standard_prefix: str
     implementation_uid: str
     rules: Mapping[str, Any] = field(repr=False)
 
@@ -138,7 +137,6 @@ def load_profile(preset: str = "tcia", sop_class: str = "") -> Profile:
         safe_private=_safe_private(rules) if "retain_safe_private" in chosen else (),
         class_uids=frozenset(int(tag, 16) for tag in rules["uids"]["classes"]),
         technical_text=frozenset(int(tag, 16) for tag in rules["technical_text"]["tags"]),
-        standard_prefix=rules["uids"]["standard_prefix"],
         implementation_uid=rules["uids"]["implementation"],
         rules=rules,
     )

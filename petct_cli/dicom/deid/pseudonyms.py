@@ -90,6 +90,11 @@ def load_key(path: Path, *, new: bool = False) -> Key:
     return Key(secret)
 
 
+def passing_key() -> Key:
+    """Return a new key that is kept nowhere, for a dry run."""
+    return Key(secrets.token_bytes(32))
+
+
 def _make_key(path: Path) -> Key:
     secret = secrets.token_hex(32).encode()
     try:

@@ -6,19 +6,19 @@ series repeat most of their header.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from petct_cli.dicom.deid.charset import decode_text, encode_text
+from petct_cli.dicom.deid.plans import CHARSET, CODED_VRS, plan_for
 from petct_cli.dicom.deid.profile import Profile, SafePrivate, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
     ITEM,
     ITEM_END,
-    PIXEL_TAGS,
     SEQUENCE_END,
     UNDEFINED,
     Buffer,
@@ -29,15 +29,10 @@ from petct_cli.dicom.deid.syntax import (
     encode_head,
     items,
     parse,
-    vr_of,
 )
 from petct_cli.dicom.deid.values import cap_age, dummy, shift_dates
+from petct_cli.dicom.deid.vrs import is_standard_uid, meant_vr
 
-TEXT_VRS = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})
-_CODED_VRS = frozenset({b"CS"})
-_BULK_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
-_PATIENT_NAME, _PATIENT_ID, _PATIENT_AGE, _CHARSET = 0x00100010, 0x00100020, 0x00101010, 0x00080005
-_TIMEZONE = 0x00080201
 _LARGEST_REMEMBERED = 4096
 
 Piece = bytes | tuple[int, int]
@@ -156,8 +151,7 @@ class Rewriter:
         new = self._uids.get(uid)
         if new is None:
             text = uid.decode("latin-1").strip(" \0")
-            standard = text.startswith(load_profile(self.preset).standard_prefix)
-            new = self._uids[uid] = (text if standard or not text else self.key.uid(text)).encode()
+            new = self._uids[uid] = (text if is_standard_uid(text) or not text else self.key.uid(text)).encode()
         return new
 
     def data_set(
@@ -196,8 +190,8 @@ class Rewriter:
         """Append what becomes of `elements`, which follow each other on one level."""
         buffer = level.buffer
         for element in elements:
-            if element.tag >= _CHARSET:
-                if element.tag == _CHARSET:
+            if element.tag >= CHARSET:
+                if element.tag == CHARSET:
                     level.charset = buffer[element.value : element.value_end]
                 break
         memory = self._memory.setdefault((level.syntax, level.charset, level.top, level.sop_class), {})
@@ -245,7 +239,7 @@ class Rewriter:
     def _value(self, plan: str, tag: int, vr: bytes, value: bytes, charset: bytes, syntax: Syntax) -> Outcome:
         """Return what becomes of a value; it says the same for the same value everywhere in a study."""
         bare = value.rstrip(b" \0")
-        kind = vr if vr != b"UN" else vr_of(tag)
+        kind = meant_vr(tag, vr)
         name = plan
         new: bytes | None
         counts: tuple[tuple[str, int], ...] = ()
@@ -286,7 +280,7 @@ class Rewriter:
         cleaned = self.clean(text)
         if cleaned == text:
             return None
-        if vr in _CODED_VRS:
+        if vr in CODED_VRS:
             return b""
         return encode_text(cleaned, charset)
 
@@ -379,101 +373,3 @@ class Rewriter:
             if element.vr not in (b"FL", b"FD"):
                 return None
         return buffer[element.start : element.end]
-
-
-def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:
-    """Return how elements of `tag` and `vr` are treated.
-
-    One of keep, drop, recurse, uid, date, age, empty, dummy, patient, clean, technical (cleaned only of the study's own
-    values). An attribute that no row of the table
-    names is treated by its VR: dates move, UIDs are replaced, names go, text is cleaned.
-    """
-    group, number = tag >> 16, tag & 0xFFFF
-    if 0x5000 <= group <= 0x501F or 0x6000 <= group <= 0x60FF or number == 0 or group < 8:
-        return "drop"
-    if tag in PIXEL_TAGS or tag == _CHARSET:
-        return "keep"
-    known = vr if vr != b"UN" else vr_of(tag)
-    if tag == _PATIENT_AGE:
-        return "age" if profile.has("retain_patient_characteristics") else "drop"
-    action = (profile.top if top else profile.nested).get(tag)
-    if action is None:
-        return _by_vr(tag, known, profile)
-    return _by_action(action, tag, known, profile)
-
-
-def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
-    if action == "X":
-        return "drop"
-    if action == "Z":
-        return "patient" if tag in (_PATIENT_NAME, _PATIENT_ID) else "empty"
-    if action == "D":
-        if tag in (_PATIENT_NAME, _PATIENT_ID):
-            return "patient"
-        return "dummy"
-    if vr == b"SQ":
-        return "recurse"
-    if action == "U" or vr == b"UI":
-        return "keep" if action == "K" else "uid"
-    if vr in (b"DA", b"DT"):
-        return "keep" if profile.has("retain_full_dates") else "date"
-    if action == "K" or vr == b"TM" or tag == _TIMEZONE:
-        return "keep"
-    if vr in TEXT_VRS or vr in _CODED_VRS:
-        return "clean"
-    return "empty" if vr not in _BULK_VRS else "drop"
-
-
-def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
-    if vr == b"SQ":
-        return "recurse"
-    if vr in (b"DA", b"DT"):
-        return "keep" if profile.has("retain_full_dates") else "date"
-    if vr == b"UI":
-        return "keep" if tag in profile.class_uids or profile.has("retain_uids") else "uid"
-    if vr in (b"PN", b"AE", b"UR"):
-        return "empty"
-    if vr == b"UN":
-        return "drop"
-    if vr in TEXT_VRS:
-        return "technical" if tag in profile.technical_text else "clean"
-    return "clean" if vr in _CODED_VRS else "keep"
-
-
-def decode_text(value: bytes, charset: bytes) -> str:
-    """Return text in a DICOM character set (PS3.5 6.1); bytes that do not belong there read as Latin-1."""
-    if value.isascii() and b"\x1b" not in value:
-        return value.decode("ascii")
-    from pydicom.charset import convert_encodings, decode_bytes
-
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
-    if terms[0] == "ISO_IR 192":
-        return value.decode("latin-1")
-    try:
-        with warnings.catch_warnings():
-            # What pydicom warns about may quote the value.
-            warnings.simplefilter("ignore")
-            return str(decode_bytes(value, convert_encodings(terms), {"\n", "\r", "\t", "\f", "\\", "^", "="}))
-    except (LookupError, UnicodeDecodeError):
-        return value.decode("latin-1")
-
-
-def encode_text(text: str, charset: bytes) -> bytes:
-    """Return text as bytes of a DICOM character set, nothing when the set cannot hold it."""
-    if text.isascii():
-        return text.encode("ascii")
-    from pydicom.charset import convert_encodings, encode_string
-
-    terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            encoded = bytes(encode_string(text, convert_encodings(terms)))
-    except (LookupError, UnicodeEncodeError):
-        return b""
-    # What the set cannot hold comes out as question marks, which would not be the cleaned text.
-    return b"" if b"?" in encoded and "?" not in text else encoded

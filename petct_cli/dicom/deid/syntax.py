@@ -5,13 +5,13 @@ from __future__ import annotations
 import mmap
 import zlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from struct import Struct
 from struct import error as struct_error
 from typing import NamedTuple
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.vrs import KNOWN_VRS, LONG_VRS, vr_of
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
@@ -21,8 +21,6 @@ EXPLICIT_BE = "1.2.840.10008.1.2.2"
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_TAGS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
-LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-KNOWN_VRS = LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 MAX_DEPTH = 64
 
 Buffer = bytes | mmap.mmap
@@ -105,7 +103,7 @@ def read_dicom(path: str | Path, small: int = 1 << 18) -> DicomBytes:
     Raises
     ------
     DicomSyntaxError
-        ``not_dicom`` or ``dicom_truncated``.
+        ``not_dicom``, ``dicom_damaged`` or ``dicom_truncated``.
     OSError
         The file cannot be read.
     """
@@ -139,10 +137,19 @@ def parse_dicom(data: Buffer) -> DicomBytes:
     buffer, start = data, body
     if transfer_syntax == DEFLATED_LE:
         try:
-            buffer, start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[body:]), 0
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            buffer, start = inflater.decompress(data[body:]), 0
         except zlib.error:
-            raise DicomSyntaxError("dicom_truncated", "the deflated data set is damaged") from None
-    elements = parse(buffer, start, len(buffer), syntax)
+            raise DicomSyntaxError("dicom_damaged", "the deflated data set is damaged") from None
+        if not inflater.eof:
+            raise DicomSyntaxError("dicom_truncated", "the file ends inside its deflated data set")
+    try:
+        elements = parse(buffer, start, len(buffer), syntax)
+    except DicomSyntaxError as error:
+        if meta or error.code != "dicom_damaged":
+            raise
+        # Without File Meta it only looked like DICOM.
+        raise DicomSyntaxError("not_dicom", "not a DICOM file") from None
     return DicomBytes(head, meta, buffer, start, syntax, transfer_syntax, elements)
 
 
@@ -190,6 +197,8 @@ def parse(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 
             group, number, length = unpack(buffer, position)
             tag = group << 16 | number
             value = position + 8
+            if tag == length == 0 and _is_padding(buffer, position, end):
+                return elements
             if length == UNDEFINED:
                 element = _undefined(buffer, tag, b"SQ", position, value, end, syntax, depth)
             else:
@@ -205,6 +214,8 @@ def parse(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 
         while position + 8 <= end:
             group, number, vr, length = unpack_explicit(buffer, position)
             if vr in long_vrs or vr not in KNOWN_VRS:
+                if vr == b"\0\0" and group == number == 0 and _is_padding(buffer, position, end):
+                    return elements
                 element = _element(buffer, position, end, syntax, depth)
                 append(element)
                 position = element.end
@@ -218,6 +229,14 @@ def parse(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 
     if position < end and any(buffer[position:end]):
         raise _truncated()
     return elements
+
+
+def _is_padding(buffer: Buffer, position: int, end: int) -> bool:
+    """Say whether nothing but NULs follows: some archives fill files up to whole blocks."""
+    return all(not any(buffer[at : min(at + _PADDING_CHUNK, end)]) for at in range(position, end, _PADDING_CHUNK))
+
+
+_PADDING_CHUNK = 1 << 16
 
 
 def _truncated() -> DicomSyntaxError:
@@ -238,7 +257,7 @@ def _element(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int
     elif vr in KNOWN_VRS:
         value = position + 8
     else:
-        raise DicomSyntaxError("not_dicom", "an element without a VR")
+        raise DicomSyntaxError("dicom_damaged", "an element without a VR")
     if value + length > end:
         raise _truncated()
     return Element(tag, vr, position, value, value + length, value + length, False)
@@ -324,21 +343,6 @@ def _end_of_item(buffer: Buffer, position: int, end: int, syntax: Syntax, depth:
         else:
             position += 8 + length
     raise _truncated()
-
-
-@cache
-def vr_of(tag: int) -> bytes:
-    """Return the VR that the data dictionary gives `tag`; UN for what it does not know, OW/US for ``or`` entries."""
-    from pydicom.datadict import dictionary_VR
-
-    if tag & 0xFFFF == 0:
-        return b"UL"
-    if tag >> 16 & 1:
-        return b"LO" if 0x10 <= tag & 0xFFFF <= 0xFF else b"UN"
-    try:
-        return str(dictionary_VR(tag)).encode()[:2]
-    except KeyError:
-        return b"UN"
 
 
 def encode_element(tag: int, vr: bytes, value: bytes, syntax: Syntax) -> bytes:

@@ -1,0 +1,44 @@
+"""Text in DICOM character sets (PS3.5 6.1), read and written without ever failing."""
+
+from __future__ import annotations
+
+import warnings
+
+
+def decode_text(value: bytes, charset: bytes) -> str:
+    """Return text in a DICOM character set (PS3.5 6.1); bytes that do not belong there read as Latin-1."""
+    if value.isascii() and b"\x1b" not in value:
+        return value.decode("ascii")
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
+    if terms[0] == "ISO_IR 192":
+        return value.decode("latin-1")
+    try:
+        with warnings.catch_warnings():
+            # What pydicom warns about may quote the value.
+            warnings.simplefilter("ignore")
+            return str(decode_bytes(value, convert_encodings(terms), {"\n", "\r", "\t", "\f", "\\", "^", "="}))
+    except (LookupError, UnicodeDecodeError):
+        return value.decode("latin-1")
+
+
+def encode_text(text: str, charset: bytes) -> bytes:
+    """Return text as bytes of a DICOM character set, nothing when the set cannot hold it."""
+    if text.isascii():
+        return text.encode("ascii")
+    from pydicom.charset import convert_encodings, encode_string
+
+    terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            encoded = bytes(encode_string(text, convert_encodings(terms)))
+    except (LookupError, UnicodeEncodeError):
+        return b""
+    # What the set cannot hold comes out as question marks, which would not be the cleaned text.
+    return b"" if b"?" in encoded and "?" not in text else encoded

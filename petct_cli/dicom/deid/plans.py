@@ -1,0 +1,75 @@
+"""Which treatment an element gets: the table's action for its tag, else a rule for its VR."""
+
+from __future__ import annotations
+
+from petct_cli.dicom.deid.profile import Profile
+from petct_cli.dicom.deid.syntax import PIXEL_TAGS
+from petct_cli.dicom.deid.vrs import meant_vr
+
+TEXT_VRS = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})
+CODED_VRS = frozenset({b"CS"})
+_BULK_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
+PATIENT_NAME, PATIENT_ID, PATIENT_AGE, CHARSET = 0x00100010, 0x00100020, 0x00101010, 0x00080005
+_TIMEZONE = 0x00080201
+
+
+def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:
+    """Return how elements of `tag` and `vr` are treated.
+
+    One of keep, drop, recurse, uid, date, age, empty, dummy, patient, clean, technical (cleaned only of the study's own
+    values). An attribute that no row of the table
+    names is treated by its VR: dates move, UIDs are replaced, names go, text is cleaned.
+    """
+    group, number = tag >> 16, tag & 0xFFFF
+    if 0x5000 <= group <= 0x50FF or 0x6000 <= group <= 0x60FF or number == 0 or group < 8:
+        return "drop"
+    if tag == CHARSET:
+        return "keep"
+    if tag in PIXEL_TAGS:
+        # Only the image's own pixels are what was looked at; others (icons) may show anything.
+        return "keep" if top else "drop"
+    known = meant_vr(tag, vr)
+    if tag == PATIENT_AGE:
+        return "age" if profile.has("retain_patient_characteristics") else "drop"
+    action = (profile.top if top else profile.nested).get(tag)
+    if action is None:
+        return _by_vr(tag, known, profile)
+    return _by_action(action, tag, known, profile)
+
+
+def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
+    if action == "X":
+        return "drop"
+    if action == "Z":
+        return "patient" if tag in (PATIENT_NAME, PATIENT_ID) else "empty"
+    if action == "D":
+        if tag in (PATIENT_NAME, PATIENT_ID):
+            return "patient"
+        return "dummy"
+    if vr == b"SQ":
+        return "recurse"
+    if action == "U" or vr == b"UI":
+        return "keep" if action == "K" else "uid"
+    if vr in (b"DA", b"DT"):
+        return "keep" if profile.has("retain_full_dates") else "date"
+    if action == "K" or vr == b"TM" or tag == _TIMEZONE:
+        return "keep"
+    if vr in TEXT_VRS or vr in CODED_VRS:
+        return "clean"
+    return "empty" if vr not in _BULK_VRS else "drop"
+
+
+def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
+    if vr == b"SQ":
+        return "recurse"
+    if vr in (b"DA", b"DT"):
+        return "keep" if profile.has("retain_full_dates") else "date"
+    if vr == b"UI":
+        return "keep" if tag in profile.class_uids or profile.has("retain_uids") else "uid"
+    if vr in (b"PN", b"AE", b"UR"):
+        return "empty"
+    if vr == b"UN":
+        return "drop"
+    if vr in TEXT_VRS:
+        return "technical" if tag in profile.technical_text else "clean"
+    return "clean" if vr in CODED_VRS else "keep"

@@ -1,0 +1,51 @@
+"""What the data dictionary says: the VR of a tag, and which UIDs are the standard's own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+KNOWN_VRS = LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+
+
+@cache
+def vr_of(tag: int) -> bytes:
+    """Return the VR that the data dictionary gives `tag`; UN for what it does not know, OW/US for ``or`` entries."""
+    from pydicom.datadict import dictionary_VR
+
+    if tag & 0xFFFF == 0:
+        return b"UL"
+    if tag >> 16 & 1:
+        return b"LO" if 0x10 <= tag & 0xFFFF <= 0xFF else b"UN"
+    try:
+        return str(dictionary_VR(tag)).encode()[:2]
+    except KeyError:
+        return b"UN"
+
+
+_RULING_VRS = frozenset({b"SQ", b"UI", b"DA", b"DT", b"PN", b"AE", b"UR"})
+
+
+@cache
+def meant_vr(tag: int, vr: bytes) -> bytes:
+    """Return the VR that decides how a value is treated.
+
+    A date, a name or a UID stays one when a file calls it LO or UN; a sequence is one whatever the dictionary says,
+    because of how its bytes lie.
+    """
+    if vr == b"SQ":
+        return vr
+    defined = vr_of(tag)
+    return defined if vr == b"UN" or defined in _RULING_VRS else vr
+
+
+@cache
+def _standard_uids() -> frozenset[str]:
+    from pydicom.uid import UID_dictionary
+
+    return frozenset(UID_dictionary)
+
+
+def is_standard_uid(uid: str) -> bool:
+    """Say whether the standard itself registers `uid`; one that only begins like it names an instance."""
+    return uid in _standard_uids()

@@ -1,0 +1,219 @@
+"""One study de-identified in a temporary folder: images, report, truth, quarantine and the record of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from petct_cli.core.errors import RecordError
+from petct_cli.core.hashing import sha256_bytes
+from petct_cli.core.records import Deid, ReportRef, Series, Study, Truth
+from petct_cli.dataset.matching import ReportEntry, ReportIndex, StudyKeys, entry_of, load_reports
+from petct_cli.dicom.deid.known import Known, know
+from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
+from petct_cli.dicom.deid.profile import load_profile
+from petct_cli.dicom.deid.pseudonyms import raw_study_id
+from petct_cli.dicom.deid.rewrite import Rewriter
+from petct_cli.dicom.deid.study import FileError, Survey, survey_study
+from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
+from petct_cli.dicom.deid.values import shift_date
+from petct_cli.dicom.values import to_number
+from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, without_marks
+from petct_cli.report.deid_head import administrative_values
+from petct_cli.report.sections import parse_report
+from petct_cli.stages.anonymize_input import json_object
+from petct_cli.stages.anonymize_truth import clean_lesions
+from petct_cli.stages.suv_proof import SuvProof
+
+if TYPE_CHECKING:
+    from petct_cli.stages.anonymize import Anonymize
+
+
+class StudyWork:
+    """The making of one study's outputs in a temporary folder."""
+
+    def __init__(
+        self, stage: Anonymize, name: str, temporary: Path, files: Sequence[Path], hashes: Sequence[str]
+    ) -> None:
+        self.stage = stage
+        self.name = name
+        self.temporary = temporary
+        self.final = stage.out / name
+        try:
+            self.survey: Survey = survey_study(files, hashes, stage.profile)
+        except FileError as error:
+            stage.note_bad_file(name, error)
+            raise
+        self.days = stage.key.day_offset(self.survey.patient)
+        self.profile = load_profile(stage.profile)
+        self.shift = None if self.profile.has("retain_full_dates") else self.days
+        self.pseudonym = stage.key.patient(self.survey.patient)
+
+    def run(self, record: Study, source: bytes | None, truth: bytes | None) -> Study:
+        survey = self.survey
+        report = self._find_report(record, source)
+        sections, head = ({}, {}) if report is None else _parsed(report)
+        for kind, values in administrative_values(head).items():
+            getattr(survey.identifiers, kind).update(values)
+        known = know(survey.identifiers, harmless_pairs())
+        rewriter, proof = self._images(known)
+        counts = {name: number for name, number in sorted(rewriter.counts.items()) if number}
+        counts |= {"files": len(survey.images), "values_too_short_to_scan": known.not_scanned}
+        counts |= {"files_not_dicom": survey.not_dicom, "files_duplicate": survey.duplicates}
+        counts["record_keys_dropped"] = _unknown_keys(record)
+        fields: dict[str, Any] = {"series": self._series()}
+        if sections:
+            fields["report"], replaced = self._report(sections, known)
+            counts |= {f"report_{kind}": number for kind, number in sorted(replaced.items())}
+        if truth is not None:
+            data = orjson.dumps({"lesions": clean_lesions(truth)}, option=orjson.OPT_INDENT_2) + b"\n"
+            (self.temporary / "lesions.json").write_bytes(data)
+            fields["truth"] = Truth(lesions=str(self.final / "lesions.json"))
+        copy_quarantined(survey, self.stage.quarantine, self.name)
+        deid = Deid.model_validate(
+            {
+                "profile": self.stage.profile,
+                "edition": self.profile.edition,
+                "key_id": self.stage.key.key_id,
+                "options": list(self.profile.options),
+                "counts": {name: number for name, number in counts.items() if number},
+                "quarantined": [
+                    {"ordinal": ordinal, "modality": instance.modality, "reason": instance.reason}
+                    for ordinal, instance in enumerate(survey.quarantined, start=1)
+                ],
+                "face": "present",
+                "suv": proof.results(required=self.profile.keeps_suv),
+            }
+        )
+        fields |= {"id": self.name, "patient": self.pseudonym, "deid": deid}
+        return Study.model_validate({**self._facts(), **fields})
+
+    def _images(self, known: Known) -> tuple[Rewriter, SuvProof]:
+        """Write every image, read it back, search it, and prove that its SUV is what it was."""
+        survey = self.survey
+        proven: set[str] = set()
+
+        def clean(text: str) -> str:
+            cleaned = clean_text(text, known.find, self.shift)
+            new = without_marks(cleaned)
+            if cleaned.counts and not known.find(cleaned.unwritten):
+                proven.add(new)
+            return new
+
+        rewriter = Rewriter(
+            key=self.stage.key,
+            preset=self.stage.profile,
+            patient=survey.patient,
+            patient_id=survey.patient_id,
+            clean=clean,
+            find=known.find,
+            manufacturer=survey.manufacturer,
+        )
+        scan = ResidualScan(known, rewriter.written, proven)
+        proof = SuvProof()
+        for image, place in survey.names():
+            target = self.temporary / place
+            target.parent.mkdir(exist_ok=True)
+            dicom: DicomBytes = read_dicom(image.path)
+            write_deidentified(dicom, target, rewriter, survey.facts.get("age"))
+            result = scan.check(dicom, target)
+            if image.modality == "PT":
+                proof.add(target.parent.name, dicom, result)
+        return rewriter, proof
+
+    def _series(self) -> list[Series]:
+        folders: dict[str, str] = {}
+        for image, place in self.survey.names():
+            folders.setdefault(place.partition("/")[0], image.modality)
+        return [Series(modality=modality, dir=str(self.final / folder)) for folder, modality in folders.items()]
+
+    def _facts(self) -> dict[str, Any]:
+        facts = self.survey.facts
+        found: dict[str, Any] = {"dates": "none"}
+        day = facts.get("study_date", "")
+        moved = shift_date(day.encode(), self.shift or 0)
+        if moved is not None and len(moved) == len("YYYYMMDD") and self.profile.name != "basic":
+            text = moved.decode()
+            found["study_date"] = f"{text[:4]}-{text[4:6]}-{text[6:]}"
+            found["dates"] = "full" if self.shift is None else "shifted"
+        if self.stage.keep_period is not None and len(day) >= len("YYYYMM"):
+            found["period"] = day[:4] if self.stage.keep_period == "year" else f"{day[:4]}-{day[4:6]}"
+        if not self.profile.has("retain_patient_characteristics"):
+            return found
+        if facts.get("sex") in ("M", "F", "O"):
+            found["sex"] = facts["sex"]
+        if facts.get("age"):
+            found["age"] = facts["age"]
+        for name in ("height_m", "weight_kg"):
+            size = to_number(facts.get(name))
+            if size is not None and size > 0:
+                found[name] = size
+        return found
+
+    def _find_report(self, record: Study, source: bytes | None) -> ReportEntry | None:
+        if source is not None:
+            return entry_of(json_object(source))
+        if self.stage.reports is None:
+            return None
+        survey = self.survey
+        names = [Path(series.dir).parent.name for series in record.series if series.dir]
+        keys = StudyKeys(
+            study=[survey.study_uid, raw_study_id(survey.study_uid)],
+            accession=[survey.accession] if survey.accession else [],
+            patient=[survey.patient_id] if survey.patient_id else [],
+            date=survey.facts.get("study_date", ""),
+            names=names,
+        )
+        match = _index(self.stage.reports).match(keys)
+        return match.entry if match is not None else None
+
+    def _report(self, sections: dict[str, str], known: Known) -> tuple[ReportRef, dict[str, int]]:
+        cleaned, replaced = clean_sections(sections, known.find, self.shift)
+        for section in cleaned.values():
+            if known.find(section.unwritten):
+                raise RecordError("residual_identifier", "a value of this patient is left in the report")
+        texts = {name: section.text for name, section in cleaned.items()}
+        data = orjson.dumps(report_file(texts), option=orjson.OPT_INDENT_2) + b"\n"
+        (self.temporary / "report.json").write_bytes(data)
+        doubtful = sum(len(section.doubtful) for section in cleaned.values())
+        reference = ReportRef(
+            path=str(self.final / "report.json"), sha256=sha256_bytes(data), lang="vi", sections=texts
+        )
+        return reference, {**replaced, "doubtful": doubtful}
+
+
+def copy_quarantined(survey: Survey, folder: Path | None, name: str) -> None:
+    """Copy what is set aside to ``folder/name`` (mode 0700), unchanged, for a person to look at."""
+    if folder is None or not survey.quarantined:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    own = folder / name
+    own.mkdir(mode=0o700, exist_ok=True)
+    for ordinal, instance in enumerate(survey.quarantined, start=1):
+        shutil.copyfile(instance.path, own / f"{ordinal:06d}.dcm")
+
+
+def _parsed(report: ReportEntry) -> tuple[dict[str, str], dict[str, Any]]:
+    parsed = parse_report(report.document)
+    if not parsed.sections:
+        raise RecordError("report_unreadable", "the report has no section that petct knows")
+    return parsed.sections, {
+        **parsed.not_understood,
+        **{f"field/{name}": value for name, value in report.fields.items()},
+    }
+
+
+def _unknown_keys(record: Study) -> int:
+    return len(record.model_extra or {}) + sum(len(set(series.model_extra or {})) for series in record.series)
+
+
+@lru_cache(maxsize=2)
+def _index(path: Path) -> ReportIndex:
+    """Return the index of `path`, made once per process."""
+    return ReportIndex(load_reports(path))
