@@ -85,7 +85,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         "import sys; from petct_cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'transformers', 'SimpleITK', 'pydicom', 'scipy', 'numpy', 'sacrebleu', 'pyvi', 'PIL', 'blosc2'}\n"
+        "heavy = {'torch', 'transformers', 'SimpleITK', 'pydicom', 'scipy', 'numpy', 'sacrebleu', 'pyvi', 'blosc2'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -107,7 +107,7 @@ def test_every_command_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_file_is_thin(name: str) -> None:
     lines = (PACKAGE / "commands" / f"{name}.py").read_text("utf-8").splitlines()
-    assert len(lines) <= 130
+    assert len(lines) <= 90
 
 
 def test_manual_pages_are_fresh() -> None:

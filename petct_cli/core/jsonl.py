@@ -75,9 +75,8 @@ def _refuse_big_integers(line: bytes) -> None:
 @cache
 def _field_names() -> frozenset[str]:
     parts = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return frozenset(
-        name for part in parts for field, info in part.model_fields.items() for name in (field, info.alias)
-    )
+    fields = [item for part in parts for item in part.model_fields.items()]
+    return frozenset(name for name, _ in fields) | frozenset(info.alias for _, info in fields if info.alias)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

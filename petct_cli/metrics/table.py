@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from petct_cli.core.records import Score
 
+# In the order of the columns: what a model must get right before how it words it.
 HEADINGS = {
     "site_f1": "Site F1",
     "size_mae_mm": "Size MAE mm",
@@ -59,7 +60,8 @@ def arrange(scores: Iterable[Score]) -> tuple[list[str], list[TableRow]]:
             common[what] = TableRow("", what, cells)
         else:
             own.append(TableRow(system, what, cells))
-    return list(metrics), [*own, *common.values()]
+    order = {metric: place for place, metric in enumerate(HEADINGS)}
+    return sorted(metrics, key=lambda metric: order.get(metric, len(order))), [*own, *common.values()]
 
 
 def _values(cells: Mapping[str, Score]) -> dict[str, float | None]:
@@ -74,7 +76,7 @@ def image_signals(scores: Iterable[Score]) -> list[str]:
         if score.control == "shuffled" and "image_signal" in counts and score.metric in ("site_f1", "bleu4"):
             name = " ".join(part for part in (score.system, HEADINGS.get(score.metric, score.metric)) if part)
             p_value = counts.get("p_value")
-            certainty = "" if p_value is None else f", p = {p_value:.3g}"
+            certainty = "" if p_value is None else f", p = {p_value:.2g}"
             lines.append(f"{name}: image signal {counts['image_signal']:+.2f}{certainty}")
     return lines
 
