@@ -109,8 +109,8 @@ def convert(folder: Path, found: list[Path]) -> None:
                 sitk.WriteImage(reader.Execute(), str(folder / "series.nii"))
 
     compare("convert to SUV on one grid", ours, by_sitk, "SimpleITK to .nii", "studies/s", len(found))
-    program = shutil.which("dcm2niix")
-    if program is None:
+    program = str(Path(sys.executable).with_name("dcm2niix"))
+    if not Path(program).exists():
         print(f"{'':<34} dcm2niix is not installed: not compared")
         return
 

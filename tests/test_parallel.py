@@ -48,6 +48,15 @@ def test_a_killed_worker_is_named() -> None:
         list(ordered_map(die, range(3), executor, in_flight))
 
 
+def test_a_dask_cluster_runs_the_same_map() -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, host="tcp://127.0.0.1") as cluster,
+        open_executor(1, f"dask://{cluster.scheduler_address.removeprefix('tcp://')}") as (executor, in_flight),
+    ):
+        assert list(ordered_map(double, range(20), executor, in_flight)) == [2 * number for number in range(20)]
+
+
 def test_only_dask_addresses_are_taken() -> None:
     with pytest.raises(UsageError), open_executor(1, "ray://here"):
         pass
