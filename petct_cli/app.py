@@ -31,7 +31,7 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        # Stubs keep "Did you mean ...?" and completion working without an import.
+        # Light entries keep "Did you mean ...?" and completion working without an import.
         self.commands = {name: TyperCommand(name, help=line, short_help=line) for name, (_, line) in COMMANDS.items()}
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -39,7 +39,7 @@ class LazyGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the stub while help or completion looks, the real command when it is about to run."""
+        """Return the light entry while help or completion looks, the real command when it is about to run."""
         if cmd_name not in COMMANDS:
             return None
         return self.commands[cmd_name] if getattr(ctx, "petct_listing", False) else load_command(cmd_name)

@@ -115,3 +115,14 @@ def test_phantom_samples_nearly_all_get_a_child() -> None:
         for child in born:
             assert isinstance(child, Sample)
             assert same_facts(record.reference or "", child.reference or "")
+
+
+def test_a_child_does_not_claim_what_a_model_said_of_its_parent() -> None:
+    text = "Nốt phổi phải 12 mm, tăng chuyển hóa FDG. Gan không thấy hình ảnh bất thường."
+    parent = Sample(id="s", study="s", patient="p", split="train", reference=text, hypothesis="x", decoding={"seed": 1})
+    same, *children = Augment(copies=3)(parent)
+    assert same == parent
+    assert children
+    for child in children:
+        assert {"hypothesis", "decoding"}.isdisjoint(child.to_json())
+        assert child.to_json()["parent"] == "s"

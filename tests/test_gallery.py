@@ -10,7 +10,7 @@ from conftest import REPOSITORY, Result
 from samples import lines
 
 from petct_cli.core.records import Sample, Score
-from petct_cli.stages.gallery import choose, marked, score_table
+from petct_cli.stages.gallery import choose, marked, score_table, true_sites
 
 Petct = Callable[..., Result]
 
@@ -85,3 +85,53 @@ def test_scores_that_cannot_be_read(petct: Petct, tmp_path: Path) -> None:
     result = petct("gallery", "-", "--scores", tmp_path / "scores", "-o", tmp_path / "page.html", stdin=b"")
     assert result.code == 65
     assert "does not hold score records" in result.stderr
+
+
+HOSTILE = "<script>alert(1)</script>\"'"
+
+
+def hostile(**fields: object) -> dict[str, object]:
+    return {
+        "id": HOSTILE,
+        "study": HOSTILE,
+        "patient": HOSTILE,
+        "type": "sample",
+        "schema": 1,
+        "region": {"name": HOSTILE, "method": HOSTILE, "z": [], "z_mm": [], "partial": False},
+        "images": [
+            {"path": f"{HOSTILE}.b2nd", "modality": modality, "sha256": "0", "affine": None}
+            for modality in ("CT", "PT")
+        ],
+        "reference": f"Nốt phổi phải 12 mm {HOSTILE}.",
+        "hypothesis": f"{HOSTILE} Nốt phổi trái 12 mm.",
+        "lesions": [{"site": HOSTILE, "side": "bilateral", "centre_mm": [1.0]}],
+        **fields,
+    }
+
+
+def test_nothing_of_a_record_is_markup_and_missing_images_are_told(petct: Petct, tmp_path: Path) -> None:
+    score = {"metric": HOSTILE, "value": 1.0, "n": 1, "signature": HOSTILE, "system": HOSTILE, "ci95": [1.0]}
+    (tmp_path / "scores.jsonl").write_bytes(lines({"type": "score", "schema": 1, "id": "", **score}))
+    arguments = ("--scores", "scores.jsonl", "--title", HOSTILE, "--note", HOSTILE)
+    result = petct("gallery", "-", "-o", "page.html", *arguments, stdin=lines(hostile()), cwd=tmp_path)
+    assert result.code == 0, result.stderr
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "images not shown" in page
+    assert len(result.records) == 1
+
+
+def test_a_question_without_region_or_volumes_has_its_texts(petct: Petct, tmp_path: Path) -> None:
+    sample = hostile(task="vqa", images=[{"path": "x.png", "modality": "PT", "sha256": "0"}])
+    del sample["region"]
+    result = petct("gallery", "-", "-o", "page.html", stdin=lines(sample), cwd=tmp_path)
+    assert result.code == 0, result.stderr
+    assert "images not shown" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_both_sides_told_as_one_are_both_true() -> None:
+    text = "Nốt phổi hai bên, tăng chuyển hóa FDG."
+    fields = {"reference": text, "hypothesis": text, "lesions": [{"site": "lung", "side": "bilateral"}]}
+    sample = Sample.model_validate({"id": "a", "study": "s", "patient": "p", **fields})
+    assert true_sites(sample) == {("lung", "left"), ("lung", "right")}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from petct_cli.core.errors import RecordError
 from petct_cli.core.jsonl import BadLineError, decode, encode
 from petct_cli.core.records import AnyRecord, Study
 
@@ -99,3 +100,29 @@ def test_any_json_is_taken_when_asked_for() -> None:
     record = decode(orjson.dumps(value), any_json=True)
     assert isinstance(record, AnyRecord)
     assert orjson.loads(encode(record)) == value
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_json_has_no_word_for_is_not_written_as_null(value: float) -> None:
+    with pytest.raises(RecordError, match="NaN or infinity"):
+        encode(Study(id="s", weight_kg=value))
+    assert encode(Study(id="s", weight_kg=None)) == b'{"type":"study","schema":1,"id":"s","weight_kg":null}'
+
+
+@pytest.mark.parametrize("any_json", [False, True])
+@pytest.mark.parametrize("number", [b"1", b"1234567890123456789"])
+def test_deep_nesting_is_a_bad_line_and_no_crash(any_json: bool, number: bytes) -> None:
+    line = b'{"type":"study","id":"s","x":' + b"[" * 1005 + number + b"]" * 1005 + b"}"
+    with pytest.raises(BadLineError) as caught:
+        decode(line, any_json=any_json)
+    assert caught.value.code == "not_json"
+
+
+def test_foreign_fields_of_the_same_name_do_not_cost_the_record() -> None:
+    line = b'{"id":7,"type":3,"schema":"v2","provenance":"x","error":"boom","reference":"r"}'
+    record = decode(line, any_json=True)
+    assert record.id == "7"
+    assert record.error is not None
+    assert record.error.code == "foreign"
+    assert record.to_json()["reference"] == "r"
+    assert decode(b'{"error":"","reference":"r"}', any_json=True).error is None

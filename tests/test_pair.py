@@ -164,3 +164,38 @@ def test_skeletal_sentences_go_where_they_belong() -> None:
 def test_provenance_grows(petct: Petct) -> None:
     (record, *_) = petct("pair", stdin=lines(study())).records
     assert [entry["stage"] for entry in record["provenance"]] == ["pair"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"shape": []}, {"shape": [0, 4, 4]}, {"spacing_mm": [0.0, 1.0, 1.0]}, {"spacing_mm": [1.0]}, {"affine": [[1.0]]}],
+)
+def test_a_volume_that_cannot_be_fails_the_study(wrong: dict[str, object]) -> None:
+    record = Study.model_validate(study("s", ct={**volume("ct"), **wrong}, pet={**volume("pet"), **wrong}))
+    codes = {one.error.code for one in Pair()(record) if one.error is not None}
+    assert codes == {"bad_volume"}
+
+
+def test_a_path_that_is_none_fails_the_study() -> None:
+    for wrong in ({"report": {"path": "a\0b"}}, {"truth": {"lesions": "a\0b"}}):
+        record = Study.model_validate(study("s", **wrong))
+        assert all(one.error is not None for one in Pair()(record))
+
+
+@pytest.mark.parametrize("overlap", ["-5", "nan", "inf", "-1mm"])
+def test_an_overlap_is_a_length(overlap: str) -> None:
+    with pytest.raises(UsageError):
+        RegionRule.parse("paper", overlap)
+
+
+@pytest.mark.parametrize("rule", ["random:0:nan/1/1", "random:0:inf/1/1", "random:0:0/0/0", "random:0:-1/1/1"])
+def test_shares_are_numbers(rule: str) -> None:
+    with pytest.raises(UsageError):
+        SplitRule.parse(rule)
+    with pytest.raises(UsageError):
+        RegionRule.parse("fractions:nan,1,1", "20")
+
+
+def test_findings_that_are_not_divided_are_of_the_whole_body() -> None:
+    assert region_text("whole", {"findings": "Gan to."}) == "Gan to."
+    assert region_text("chest", {"findings": "Gan to."}) == ""

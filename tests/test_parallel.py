@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -51,7 +52,9 @@ def test_a_killed_worker_is_named() -> None:
 def test_a_dask_cluster_runs_the_same_map() -> None:
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, host="tcp://127.0.0.1") as cluster,
+        distributed.LocalCluster(
+            n_workers=1, processes=False, dashboard_address=None, host="tcp://127.0.0.1"
+        ) as cluster,
         open_executor(1, f"dask://{cluster.scheduler_address.removeprefix('tcp://')}") as (executor, in_flight),
     ):
         assert list(ordered_map(double, range(20), executor, in_flight)) == [2 * number for number in range(20)]
@@ -60,3 +63,30 @@ def test_a_dask_cluster_runs_the_same_map() -> None:
 def test_only_dask_addresses_are_taken() -> None:
     with pytest.raises(UsageError), open_executor(1, "ray://here"):
         pass
+
+
+def test_a_result_does_not_wait_for_the_next_item() -> None:
+    more = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        assert more.wait(30), "the first result came only with the second item"
+        yield 2
+
+    with open_executor(2) as (executor, in_flight):
+        results = ordered_map(double, items(), executor, in_flight)
+        assert next(results) == 2
+        more.set()
+        assert list(results) == [4]
+
+
+def test_what_came_before_a_fault_of_the_input_is_not_lost() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise UsageError("x", "no more")
+
+    with open_executor(2) as (executor, in_flight):
+        found = ordered_map(double, items(), executor, in_flight)
+        assert [next(found) for _ in range(3)] == [0, 2, 4]
+        with pytest.raises(UsageError):
+            next(found)

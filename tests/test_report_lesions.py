@@ -20,6 +20,7 @@ from petct_cli.report.lesions import ExtractedLesion, extract_lesions, lesion_si
 from petct_cli.report.measures import find_measures
 from petct_cli.report.normalise import DEFAULT, fold
 from petct_cli.report.places import find_positions
+from petct_cli.report.sections import split_headings
 from petct_cli.report.sites import site_names
 from petct_cli.report.vocabulary import load_vocabulary
 
@@ -366,3 +367,20 @@ def test_every_suvmax_of_the_real_references_is_found(real_data: Path) -> None:
         found += sum(float(literal) in values for literal in literals)
     assert written > 200
     assert found >= 0.99 * written
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["." * 100_000 + "a", "hạch phổi phải " * 6_000, "\n" * 100_000, "nốt không " * 10_000, "." + '"' * 100_000],
+    ids=["dots", "no full stop", "empty lines", "negations", "quotes"],
+)
+def test_a_model_that_repeats_itself_without_end_is_read_all_the_same(text: str) -> None:
+    assert len(extract_lesions(text)) < 100
+    assert len(split_headings(text)) <= 1
+
+
+def test_a_lesion_after_an_endless_sentence_is_found() -> None:
+    text = "bình thường " * 500 + "nốt thùy trên phổi trái 14 mm."
+    assert ("lung", "left", 14.0) in {(one.site, one.side, one.size_mm) for one in extract_lesions(text)}
+    start, end = extract_lesions(text)[-1].span
+    assert "nốt thùy trên phổi trái 14 mm" in text[start:end]

@@ -105,3 +105,18 @@ def test_injected_errors_in_real_reports_are_noticed(real_data: Path) -> None:
                 caught += not same_facts(text, text[: place.start()] + change(place) + text[place.end() :])
     assert injected > 200
     assert caught == injected
+
+
+def test_a_sentence_without_a_place_of_its_own_stays_with_the_one_before() -> None:
+    text = (
+        "Hạch cổ trái 8 mm. Không tăng chuyển hóa FDG. Nốt phổi phải 12 mm. Tăng chuyển hóa FDG mạnh, SUVmax 8. Gan to."
+    )
+    for seed in range(20):
+        moved = reorder(text, Random(seed))
+        assert "Hạch cổ trái 8 mm. Không tăng chuyển hóa FDG." in moved
+        assert "Nốt phổi phải 12 mm. Tăng chuyển hóa FDG mạnh, SUVmax 8." in moved
+
+
+def test_a_numbered_list_keeps_its_order() -> None:
+    text = "1. Nốt phổi phải 12 mm. 2. Hạch cổ trái 8 mm."
+    assert {reorder(text.replace(" 2.", "\n2."), Random(seed)) for seed in range(8)} == {text}

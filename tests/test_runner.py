@@ -265,3 +265,58 @@ def test_progress_on_a_terminal_is_a_bar_and_stdout_stays_data(tmp_path: Path) -
     os.close(master)
     assert b"petct pair" in shown
     assert [orjson.loads(line)["study"] for line in done.stdout.splitlines()] == ["s1"] * 3
+
+
+def test_a_record_under_jobs_does_not_wait_for_the_next_line() -> None:
+    process = start("pair", "--jobs", "2")
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(lines(study("s1")))
+    process.stdin.flush()
+    assert b"s1/head_neck/report" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert b"Fatal" not in process.communicate()[1]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_fail_fast_keeps_what_came_before_a_bad_line(petct: Petct, jobs: str) -> None:
+    result = petct("pair", "--fail-fast", "--jobs", jobs, stdin=lines(study("s1"), study("s2"), b"nonsense"))
+    assert result.code == 1
+    assert {record["study"] for record in result.records} == {"s1", "s2"}
+
+
+def test_a_percentage_is_of_the_records_given(petct: Petct) -> None:
+    inherited = study("s0", pet=None, error={"stage": "convert", "code": "no_pet", "message": "m"})
+    assert petct("pair", "--max-failures", "10%", stdin=lines(inherited)).code == 0
+    own = [study(f"s{number}") for number in range(1, 10)]
+    # One study of ten is three failed samples of thirty.
+    assert petct("pair", "--max-failures", "10%", stdin=lines(*own, study("s10", pet=None))).code == 0
+    assert petct("pair", "--max-failures", "9%", stdin=lines(*own, study("s10", pet=None))).code == 1
+    assert petct("pair", "--max-failures", "100%", stdin=lines(study("s1", schema=9))).code == 0
+
+
+def test_a_named_pipe_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(study("s1")))
+    script = f"{sys.executable} -m petct_cli pair <(cat a.jsonl)"
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(b"\n") == 3
+
+
+def test_an_id_gives_no_command_to_the_terminal(petct: Petct) -> None:
+    result = petct("pair", stdin=lines(study("a\x1b[31m\nb", pet=None)))
+    assert "\x1b" not in result.stderr
+    assert len(result.stderr.splitlines()) == 4
+
+
+def test_byte_order_marks_and_other_line_ends(petct: Petct) -> None:
+    one = lines(study("s1"))
+    for stdin in (b"\xef\xbb\xbf" + one, b"\xef\xbb\xbf\n" + one, one.replace(b"\n", b"\r\n"), one.rstrip(b"\n")):
+        result = petct("pair", stdin=stdin)
+        assert (result.code, len(result.records)) == (0, 3)
+
+
+def test_a_bad_line_with_an_id_belongs_to_one_shard(petct: Petct) -> None:
+    stdin = lines(study("s1", schema=9))
+    assert sorted(petct("pair", "--shard", f"{part}/3", stdin=stdin).code for part in (1, 2, 3)) == [0, 0, 1]

@@ -213,3 +213,38 @@ def test_each_real_reference_against_itself_is_100(real_data: Path) -> None:
     sums = family.rows(items, [item.hypothesis for item in items])
     for metric in family.wanted:
         assert family.value(metric, sums) == pytest.approx(np.full(len(items), 100.0))
+
+
+def test_files_of_the_same_name_are_two_systems(petct: Any, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "p.jsonl").write_bytes(lines(*predictions(4)))
+    result = petct("score", "a/p.jsonl", "b/p.jsonl", "--metrics", "rouge1", "--no-controls", cwd=tmp_path)
+    assert {record["system"] for record in result.records} == {"a/p", "b/p"}
+    assert petct("score", "a/p.jsonl", "a/p.jsonl", cwd=tmp_path).code == 2
+
+
+def test_a_reference_without_a_word_is_none(petct: Any) -> None:
+    records = [{"id": "a", "reference": " . ", "hypothesis": ""}, {"id": "b", "reference": "x y", "hypothesis": "x y"}]
+    result = petct("score", "--metrics", "rouge1,bleu4", "--no-controls", stdin=lines(*records))
+    assert [(record["value"], record["n"]) for record in result.records] == [(100.0, 1)] * 2
+    assert result.records[0]["counts"]["without_truth"] == 1
+
+
+def test_a_failure_in_another_programs_words_stays_in_the_denominator(petct: Any) -> None:
+    records = [
+        {"id": 1, "reference": "x y", "hypothesis": "x y", "error": "timeout"},
+        {"id": 2, "reference": "x y", "hypothesis": "x y", "error": None},
+    ]
+    result = petct("score", "--metrics", "rouge1", "--no-controls", stdin=lines(*records))
+    assert [(record["value"], record["n"]) for record in result.records] == [(50.0, 2)]
+    assert result.records[0]["counts"]["failed"] == 1
+
+
+def test_a_markdown_table_holds_whatever_the_system_is_called(petct: Any) -> None:
+    records = [{"id": "a", "reference": "x y", "hypothesis": "x y", "system": name} for name in ("a|b", "c\nd")]
+    result = petct("score", "--metrics", "rouge1", "--no-controls", "--format", "md", stdin=lines(*records))
+    rows = [line for line in result.stdout.decode().splitlines() if line.startswith("|")]
+    assert len(rows) == 4
+    assert "a\\|b" in rows[2]
+    assert "c d" in rows[3]

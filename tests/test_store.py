@@ -111,3 +111,52 @@ def test_small_files_are_written_whole(tmp_path: Path) -> None:
     assert (tmp_path / "deep/key").read_bytes() == b"secret"
     assert (tmp_path / "deep/key").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc", "..", ".", "", ".hidden", "a\0b", "a\nb", "x" * 300])
+def test_an_id_that_is_no_folder_name_fails_the_record_and_writes_nothing(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "deep" / "out"
+    with pytest.raises(RecordError) as caught:
+        Store(root, "convert").once(name, "k", lambda folder: study("s1"))
+    assert caught.value.code == "bad_id"
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_name_with_wildcards_removes_no_other_work(tmp_path: Path) -> None:
+    (tmp_path / ".s1.tmp-abc").mkdir()
+    Store(tmp_path, "convert").once("*", "k", lambda folder: study("s1"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["*", ".s1.tmp-abc"]
+
+
+def test_two_runs_may_build_the_same_name_at_once(tmp_path: Path) -> None:
+    def build(folder: Path) -> list[Record]:
+        # Another run comes, sees this one's folder, and finishes first.
+        Store(tmp_path, "convert").once("s1", "k", lambda other: study("s1"))
+        (folder / "ct").write_bytes(b"x")
+        return study("s1")
+
+    Store(tmp_path, "convert").once("s1", "k", build)
+    assert [path.name for path in tmp_path.iterdir()] == ["s1"]
+    assert (tmp_path / "s1/ct").exists()
+
+
+@pytest.mark.parametrize(
+    "receipt", [b"[]", b"{}", b'{"key":"k"}', b'{"key":"k","files":{},"records":[{"type":"old"}]}']
+)
+def test_a_receipt_of_another_layout_is_work_to_do_again(tmp_path: Path, receipt: bytes) -> None:
+    (tmp_path / "s1").mkdir()
+    (tmp_path / "s1/.petct-convert.json").write_bytes(receipt)
+    made = Store(tmp_path, "convert").once("s1", "k", lambda folder: study("s1"))
+    assert [record.id for record in made] == ["s1"]
+    assert Store(tmp_path, "convert").lookup("s1", "k") is not None
+
+
+def test_an_input_beside_a_root_of_like_name_is_an_input(tmp_path: Path) -> None:
+    def build(folder: Path) -> list[Record]:
+        (tmp_path / "vol_raw").mkdir()
+        (tmp_path / "vol_raw/missing.dcm").read_bytes()
+        return []
+
+    with pytest.raises(RecordError) as caught:
+        Store(tmp_path / "vol", "convert").once("s1", "k", build)
+    assert caught.value.code == "input_unreadable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,111 @@ def test_nothing_to_learn_from(samples: list[Sample], tmp_path: Path) -> None:
         list(Train(out=tmp_path).collect([sample for sample in samples if sample.split == "test"]))
 
 
+def model_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "model").iterdir()) if path.name[0] != "."}
+
+
+def test_nothing_of_val_and_test_gets_into_the_model(samples: list[Sample], tmp_path: Path) -> None:
+    list(Train(out=tmp_path / "a", steps=4).collect(samples))
+    train = [sample for sample in samples if sample.split == "train"]
+    others = [sample for sample in samples if sample.split != "train"]
+    strange = [
+        sample.with_fields(reference="Hoàn toàn khác 77 mm, SUVmax 9,9. " * 20, images=other.images, lesions=None)
+        for sample, other in zip(others, others[::-1], strict=True)
+    ]
+    list(Train(out=tmp_path / "b", steps=4, jobs=2).collect([*strange[::-1], *train]))
+    made, again = model_files(tmp_path / "a"), model_files(tmp_path / "b")
+    assert made.pop("metrics.json") != again.pop("metrics.json")
+    assert made == again
+    assert all(str(tmp_path).encode() not in data for data in made.values())
+
+
+def test_true_lesions_and_the_turns_answer_do_not_get_into_the_model(samples: list[Sample], tmp_path: Path) -> None:
+    list(Train(out=tmp_path / "a", steps=2).collect(samples))
+    blind = [sample.with_fields(lesions=None, hypothesis="Nốt phổi 99 mm.") for sample in samples]
+    list(Train(out=tmp_path / "b", steps=2).collect(blind))
+    assert model_files(tmp_path / "a") == model_files(tmp_path / "b")
+
+
+def test_a_patient_or_an_image_in_two_splits_is_refused(samples: list[Sample], tmp_path: Path) -> None:
+    (held_out, *_) = [sample for sample in samples if sample.split == "test"]
+    child = held_out.with_fields(id=f"{held_out.id}/aug1", parent=held_out.id, split="train")
+    with pytest.raises(InputError, match="1 samples of split train") as caught:
+        list(Train(out=tmp_path, steps=2).collect([*samples, child]))
+    assert caught.value.code == "splits_overlap"
+    assert held_out.patient not in str(caught.value)
+    renamed = child.with_fields(patient="another-name")
+    with pytest.raises(InputError, match="an image"):
+        list(Train(out=tmp_path, steps=2).collect([*samples, renamed]))
+
+
+def test_volumes_that_come_back_are_learned_from(samples: list[Sample], tmp_path: Path) -> None:
+    train = [sample for sample in samples if sample.split == "train"]
+    (whole,) = Train(out=tmp_path / "whole", steps=2).collect(train)
+    path = Path(train[0].images[1].path)
+    aside = path.rename(path.with_suffix(".aside"))
+    try:
+        (partial,) = Train(out=tmp_path / "run", steps=2).collect(train)
+        (same,) = Train(out=tmp_path / "run", steps=2).collect(train)
+    finally:
+        aside.rename(path)
+    assert partial == same
+    assert partial.metrics["dropped_samples"] == 2
+    (restored,) = Train(out=tmp_path / "run", steps=2).collect(train)
+    assert restored.sha256 == whole.sha256
+    # Once it is whole, a finished model does not ask for the volumes any more.
+    aside = path.rename(path.with_suffix(".aside"))
+    try:
+        (kept,) = Train(out=tmp_path / "run", steps=2).collect(train)
+    finally:
+        aside.rename(path)
+    assert kept == restored
+
+
+def test_a_damaged_cache_is_made_again(samples: list[Sample], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (first,) = Train(out=tmp_path, steps=2).collect(samples)
+    shutil.rmtree(tmp_path / "model")
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    (second,) = Train(out=tmp_path, steps=2).collect(samples)
+    assert second == first
+    assert "is made again" in caplog.text
+
+
+def test_texts_that_cannot_be_learned_are_dropped(samples: list[Sample], tmp_path: Path) -> None:
+    train = [sample for sample in samples if sample.split == "train"]
+    endless = train[0].with_fields(id="endless", reference="a b " * 20000)
+    blank = train[0].with_fields(id="blank", reference=" \n")
+    astronomic = train[0].with_fields(id="astronomic", reference=f"Nốt phổi {'9' * 400} mm, SUVmax {'8' * 400}.")
+    (checkpoint,) = Train(out=tmp_path / "run", steps=3).collect([*train, endless, blank, astronomic])
+    assert checkpoint.metrics["train_samples"] == len(train) + 1
+    assert checkpoint.metrics["dropped_samples"] == 1
+    assert np.isfinite(checkpoint.metrics["train_loss"])
+
+
+def test_a_full_disk_is_said_to_be_one_whichever_library_meets_it(tmp_path: Path) -> None:
+    code = """
+import resource, signal, sys, errno
+from pathlib import Path
+from petct_cli.model.tokenizer import train_tokenizer
+from petct_cli.model.tower import build_llava, rust_io_errors, save_llava
+model = build_llava(vocabulary=40, pad_id=0, bos_id=1, eos_id=2, image_id=3, in_features=200, tokens=4)
+tokenizer = train_tokenizer(["Gan to 12 mm."] * 5, 300)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+def save_tokenizer():
+    with rust_io_errors():
+        tokenizer.save_pretrained(sys.argv[1])
+for save in (lambda: save_llava(model, Path(sys.argv[1])), save_tokenizer):
+    try:
+        save()
+    except OSError as error:
+        print(error.errno == errno.EFBIG)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=os.getcwd())
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
 def examples(count: int, tokens: int = 4) -> tuple[list[Example], np.ndarray]:
     rng = np.random.default_rng(0)
     made = []
@@ -137,6 +243,22 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
     assert resumed.run() == whole_loss
     for name, weights in whole.model.state_dict().items():
         assert torch.equal(weights, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_progress_on_other_samples_or_damaged_is_not_taken_up(tmp_path: Path, damaged: bool) -> None:
+    made, features = examples(12)
+    options = TrainOptions(steps=20, first_stage=8, batch_size=4)
+    progress = tmp_path / "progress.pt"
+    with pytest.raises(Killed):
+        KilledTrainer(tiny(), made, features, options, progress, save_every=5).run()
+    if damaged:
+        progress.write_bytes(progress.read_bytes()[:500])
+    else:
+        made = made[:-1]
+    fresh = Trainer(tiny(), made, features, options)
+    resumed = Trainer(tiny(), made, features, options, progress, save_every=5)
+    assert resumed.run() == fresh.run()
 
 
 def test_a_tiny_set_is_learned_by_heart() -> None:
@@ -202,6 +324,9 @@ def test_several_processes_do_not_share_stdin(monkeypatch: pytest.MonkeyPatch) -
         refuse_several_processes(reads_stdin=True)
     with pytest.raises(UsageError, match="one process"):
         refuse_several_processes(reads_stdin=False)
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(UsageError, match="one process"):
+        refuse_several_processes(reads_stdin=False)
 
 
 def test_interrupted_and_started_again(samples: list[Sample], tmp_path: Path, petct: Callable[..., Any]) -> None:
@@ -227,6 +352,8 @@ def test_interrupted_and_started_again(samples: list[Sample], tmp_path: Path, pe
     assert "goes on from step" in finished.stderr
     assert finished.records[0]["metrics"]["steps"] == 60
     assert petct(*command, cwd=tmp_path).stdout == finished.stdout
+    (uninterrupted,) = Train(out=tmp_path / "other", steps=60).collect(samples)
+    assert uninterrupted.sha256 == finished.records[0]["sha256"]
 
 
 def test_a_clause_is_aligned_with_the_spot_that_has_its_numbers() -> None:

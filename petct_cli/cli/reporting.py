@@ -43,7 +43,7 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """Write one line, above the progress bar if there is one."""
-        message = f"petct {self.stage}: {text}"
+        message = f"petct {self.stage}: {_printable(text)}"
         if self._progress is not None:
             self._progress.console.print(message, markup=False, highlight=False, soft_wrap=True)
         elif sys.stderr is not None:
@@ -66,7 +66,9 @@ class Reporter:
             return
         import orjson
 
-        self._log.write(orjson.dumps({"time": time.time(), "stage": self.stage, "event": kind, **fields}) + b"\n")
+        # A file name may hold bytes that are no text.
+        told = {name: _encodable(value) if isinstance(value, str) else value for name, value in fields.items()}
+        self._log.write(orjson.dumps({"time": time.time(), "stage": self.stage, "event": kind, **told}) + b"\n")
         self._log.flush()
 
     def advance(self) -> None:
@@ -116,6 +118,15 @@ class Reporter:
                 yield
             finally:
                 self._progress = None
+
+
+def _printable(text: str) -> str:
+    """Return `text` on one line and without commands to the terminal: ids and file names come from anywhere."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _watched() -> bool:

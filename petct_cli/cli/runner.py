@@ -11,19 +11,19 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from petct_cli.cli.reporting import Reporter
-from petct_cli.cli.shared import Shared
+from petct_cli.cli.shared import MaxFailures, Shared
 from petct_cli.cli.sources import BadLine, Item
-from petct_cli.core.errors import ExitCode, PetctError
-from petct_cli.core.jsonl import encode
+from petct_cli.core.errors import ExitCode, OutputError, PetctError, RecordError
+from petct_cli.core.jsonl import BAD_LINE_CODES, encode
 from petct_cli.core.lock import exclusive
 from petct_cli.core.parallel import open_executor, ordered_map
-from petct_cli.core.records import ErrorInfo, Record
+from petct_cli.core.records import AnyRecord, ErrorInfo, Record
 
 
 @runtime_checkable
@@ -60,6 +60,9 @@ class _Outcome:
     worked: bool
     bug: str | None = None
 
+    def failed_in(self, stage: str) -> bool:
+        return self.worked and any(made.error is not None and made.error.stage == stage for made in self.records)
+
 
 @dataclass
 class _Counts:
@@ -69,9 +72,22 @@ class _Counts:
     inherited_failures: int = 0
     bad_lines: int = 0
     bugs: int = field(default=0)
+    # Of the input, for percentages: one study may become several failed samples.
+    _given: int = 0
+    _spoilt: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        return {name: int(value) for name, value in vars(self).items()}
+        return {name: int(value) for name, value in vars(self).items() if not name.startswith("_")}
+
+    def give(self) -> None:
+        self._given += 1
+
+    def spoil(self) -> None:
+        self._spoilt += 1
+
+    def too_many(self, limit: MaxFailures) -> bool:
+        failed = self._spoilt if limit.percent else self.failed
+        return limit.exceeded(failed + self.bad_lines, self._given + self.bad_lines)
 
 
 class _StopEarly(Exception):
@@ -105,6 +121,8 @@ def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -
                 _pump(stage, source, shared, reporter, counts, out)
             except _StopEarly:
                 pass
+            except _StdoutFailedError:
+                raise
             except PetctError as error:
                 out.close()
                 reporter.line(str(error) + f" [{error.code}]")
@@ -115,27 +133,27 @@ def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -
         _abandon_stdout()
         return ExitCode.BROKEN_PIPE
     except OSError as error:
-        _abandon_stdout()
-        reporter.line(f"cannot write to stdout: {error.strerror} [output_failed]")
+        reporter.line(f"the operating system refused: {error.strerror} [io_failed]")
         return ExitCode.IO
     except PetctError as error:
-        reporter.line(str(error) + f" [{error.code}]")
+        if isinstance(error, _StdoutFailedError):
+            _abandon_stdout()
+        reporter.line(f"{error} [{error.code}]")
         return error.exit_code
     except KeyboardInterrupt:
         reporter.line("interrupted; the same command goes on from here")
         return ExitCode.INTERRUPTED
-    if code:
-        return code
-    return _verdict(counts, shared)
+    return code or _verdict(counts, shared)
 
 
 def _verdict(counts: _Counts, shared: Shared) -> ExitCode:
     if counts.bugs:
         return ExitCode.BUG
-    failed = counts.failed + counts.bad_lines
-    if shared.max_failures.exceeded(failed, counts.records - counts.inherited_failures):
-        return ExitCode.RECORDS_FAILED
-    return ExitCode.OK
+    return ExitCode.RECORDS_FAILED if counts.too_many(shared.max_failures) else ExitCode.OK
+
+
+class _StdoutFailedError(OutputError):
+    """stdout takes nothing more (disk full)."""
 
 
 class _Output:
@@ -144,12 +162,24 @@ class _Output:
     def __init__(self) -> None:
         self._file: BinaryIO = sys.stdout.buffer
 
-    def write(self, record: Record) -> None:
-        self._file.write(encode(record) + b"\n")
-        self._file.flush()
+    def write(self, line: bytes) -> None:
+        with _stdout_faults():
+            self._file.write(line + b"\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.flush()
+        with _stdout_faults():
+            self._file.flush()
+
+
+@contextmanager
+def _stdout_faults() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _StdoutFailedError("output_failed", f"cannot write to stdout: {error.strerror}") from None
 
 
 def _pump(
@@ -166,8 +196,11 @@ def _pump(
             reporter.line(f"would {'work on' if _wanted(stage, record) else 'pass on'} {shown_id(stage, record)}")
         return
     if isinstance(stage, WholeStage):
-        for record in stage.collect(items):
-            _emit(record, stage.name, reporter, counts, out, shared, mine=True)
+        for record in stage.collect(_given(items, counts)):
+            failed = counts.failed
+            _emit(record, stage.name, reporter, counts, out, shared, mine=not _is_bad_line(record))
+            if counts.failed > failed:
+                counts.spoil()
         return
     with ExitStack() as stack:
         # The source is closed first, the executor last: a closed pipe must not wait for work nobody will read.
@@ -179,8 +212,24 @@ def _pump(
             if outcome.bug:
                 counts.bugs += 1
                 reporter.line(outcome.bug)
+            if outcome.worked:
+                counts.give()
+            if outcome.failed_in(stage.name):
+                counts.spoil()
             for record in outcome.records:
                 _emit(record, stage.name, reporter, counts, out, shared, mine=outcome.worked)
+
+
+def _given(items: Iterable[Record], counts: _Counts) -> Iterator[Record]:
+    for record in items:
+        if record.error is None:
+            counts.give()
+        yield record
+
+
+def _is_bad_line(record: Record) -> bool:
+    """Say whether `record` was already told of, and counted, as a bad line."""
+    return record.error is not None and record.error.code in BAD_LINE_CODES
 
 
 def _iterator(outcomes: Iterator[_Outcome]) -> Any:
@@ -193,6 +242,8 @@ def _readable(
 ) -> Iterator[Record]:
     """Take the bad lines out, keeping what identity they have, and keep to the shard."""
     for item in source:
+        if shared.shard is not None and not shared.shard.holds(_id_of(item)):
+            continue
         counts.records += 1
         if isinstance(item, BadLine):
             reporter.fault(item.place, item.fault.code, item.fault.message)
@@ -203,10 +254,14 @@ def _readable(
                 continue
             error = ErrorInfo(stage=stage, code=item.fault.code, message=item.fault.message)
             item = item.fault.record.with_fields(error=error)
-        if shared.shard is not None and not shared.shard.holds(item.id):
-            counts.records -= 1
-            continue
         yield item
+
+
+def _id_of(item: Item) -> str:
+    """Return the id by which `item` comes to a shard; a line that shows none is told of by whoever has its place."""
+    if not isinstance(item, BadLine):
+        return item.id
+    return item.place if item.fault.record is None else item.fault.record.id
 
 
 def shown_id(stage: Stage | WholeStage, record: Record) -> str:
@@ -221,17 +276,19 @@ def _wanted(stage: Stage | WholeStage, record: Record) -> bool:
 
 def _work(stage: Stage, record: Record) -> _Outcome:
     """Run the stage on one record; everything that can go wrong with one record ends here."""
-    if record.error is not None:
-        return _Outcome(_pass_on(stage, record), worked=False)
-    if not isinstance(record, stage.consumes):
+    if not record.error and not isinstance(record, stage.consumes):
         wanted = " or ".join(kind.TYPE or "any" for kind in stage.consumes)
         message = f"a {record.type or 'nameless'} record, where {stage.name} reads {wanted}"
         return _Outcome([record.failed(stage.name, "wrong_type", message)], worked=True)
     try:
+        if record.error is not None:
+            return _Outcome(_pass_on(stage, record), worked=False)
         return _Outcome(list(stage(record)), worked=True)
     except PetctError as error:
         if error.exit_code != ExitCode.RECORDS_FAILED:
             raise
+        if record.error is not None:
+            return _Outcome([record], worked=False)
         return _Outcome([record.failed(stage.name, error.code, str(error))], worked=True)
     except (KeyboardInterrupt, BrokenPipeError, MemoryError):
         raise
@@ -254,6 +311,12 @@ def _pass_on(stage: Stage, record: Record) -> list[Record]:
 def _emit(
     record: Record, stage: str, reporter: Reporter, counts: _Counts, out: _Output, shared: Shared, *, mine: bool
 ) -> None:
+    try:
+        line = encode(record)
+    except RecordError as error:
+        # What cannot be written keeps its identity; a stage must not end the run for the others.
+        record = AnyRecord(type=record.type, id=record.id).failed(stage, error.code, error.message)
+        line, mine = encode(record), True
     failed_here = record.error is not None and record.error.stage == stage and mine
     if failed_here and record.error is not None:
         counts.failed += 1
@@ -261,7 +324,7 @@ def _emit(
             reporter.fault(record.id or "?", record.error.code, record.error.message)
     elif record.error is not None:
         counts.inherited_failures += 1
-    out.write(record)
+    out.write(line)
     counts.written += 1
     reporter.advance()
     if failed_here and shared.fail_fast:

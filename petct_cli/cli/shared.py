@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ class MaxFailures:
             number = float(text.removesuffix("%")) if text.endswith("%") else int(text)
         except ValueError:
             number = -1
-        if number < 0:
+        if not 0 <= number < math.inf:
             raise UsageError("bad_option", "--max-failures takes a number or a percentage, such as 3 or 1%")
         return cls(number, text.endswith("%"))
 

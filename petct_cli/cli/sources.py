@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -41,7 +42,8 @@ def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) 
     """
     names = [str(file) for file in files or ["-"]]
     for name in names:
-        if name != "-" and not Path(name).is_file():
+        # Not `is_file`: a named pipe or <(zcat ...) is as good.
+        if name != "-" and (not Path(name).exists() or Path(name).is_dir()):
             raise InputError("no_such_file", f"{name}: no such file")
     if "-" in names and sys.stdin is None:
         raise InputError("no_stdin", "stdin is closed")
@@ -53,7 +55,8 @@ def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) 
 def _read_all(names: list[str], any_json: bool) -> Iterator[Item]:
     for name in names:
         if name == "-":
-            yield from _read_lines("stdin", sys.stdin.buffer, any_json)
+            with _stdin() as stdin:
+                yield from _read_lines("stdin", stdin, any_json)
             continue
         try:
             with open(name, "rb") as file:
@@ -62,12 +65,28 @@ def _read_all(names: list[str], any_json: bool) -> Iterator[Item]:
             raise InputError("unreadable", f"{name}: {error.strerror}") from None
 
 
+@contextmanager
+def _stdin() -> Iterator[BinaryIO]:
+    """Open stdin as bytes, in a buffer of its own.
+
+    A thread may still wait for a line when the process ends, and the interpreter wants to lock its own buffer then.
+    """
+    try:
+        descriptor = sys.stdin.fileno()
+    except (OSError, ValueError):
+        yield sys.stdin.buffer
+        return
+    with open(descriptor, "rb", closefd=False) as file:
+        yield file
+
+
 def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
     for number, line in enumerate(file, start=1):
-        if line.isspace():
+        line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line or line.isspace():
             continue
         try:
-            record = decode(line.removeprefix(b"\xef\xbb\xbf"), any_json=any_json)
+            record = decode(line, any_json=any_json)
         except BadLineError as fault:
             yield BadLine(f"{name}:{number}", fault)
             continue

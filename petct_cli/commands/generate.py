@@ -38,7 +38,14 @@ def main(
 
         petct generate samples.jsonl --model run --cache run/answers | petct score
     """
+    from petct_cli.core.errors import UsageError
     from petct_cli.stages.generate import Generate
 
+    if shuffle_images is not None and shared.shard is not None:
+        raise UsageError(
+            "shuffle_with_shard",
+            "--shuffle-images draws partners from all samples, and --shard shows it only some",
+            "run it without --shard",
+        )
     stage = Generate(model=model, split=split, shuffle_images=shuffle_images, cache=cache, batch_size=batch_size)
     run(stage, read_records(files), shared)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from itertools import chain
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,7 +56,7 @@ def main(
         petct generate samples.jsonl --model model | petct score --format md
     """
     from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_input import Fields, named
+    from petct_cli.stages.score_input import Fields, file_names, named
     from petct_cli.stages.score_show import ShownScore
 
     kept = {name for name in as_written.split(",") if name}
@@ -78,8 +77,9 @@ def main(
     form = ("table" if sys.stdout.isatty() else "jsonl") if output == "auto" else output
     width = shutil.get_terminal_size((120, 24)).columns
     shown = stage if form == "jsonl" else ShownScore(stage, form, sys.stdout.buffer.write, width)
-    several = system is None and len(files or []) > 1
+    names = file_names(files or []) if system is None and len(files or []) > 1 else [None]
     sources = [
-        named(read_records([file], any_json=True), Path(file).stem if several else None) for file in files or ["-"]
+        named(read_records([file], any_json=True), name)
+        for file, name in zip(files or ["-"], names * (len(files or ["-"]) // len(names)), strict=True)
     ]
     run(shown, chain.from_iterable(sources), shared)

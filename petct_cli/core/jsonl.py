@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -15,6 +17,8 @@ from petct_cli.core.records import MODELS, SCHEMA, AnyRecord, Record
 
 _MAYBE_BIG_INTEGER = re.compile(rb"\d{19}")
 _INT64 = range(-(2**63), 2**64)
+_DEEPEST = 100
+BAD_LINE_CODES = frozenset({"not_json", "number_range", "unknown_type", "schema_newer", "invalid_record"})
 
 
 class BadLineError(RecordError):
@@ -44,7 +48,22 @@ def encode(record: Record) -> bytes:
         line = orjson.dumps(value)
     except TypeError as error:
         raise RecordError("number_range", f"a value cannot be written as JSON: {error}") from None
+    # orjson writes NaN and infinity as null: look again where there is one.
+    if b"null" in line and any(isinstance(part, float) and not math.isfinite(part) for part, _ in _parts(value)):
+        raise RecordError("number_range", "a value cannot be written as JSON: NaN or infinity")
     return line
+
+
+def _parts(value: Any) -> Iterator[tuple[Any, int]]:
+    """Yield `value` and everything in it with its depth, without recursion."""
+    left = [(value, 1)]
+    while left:
+        part, depth = left.pop()
+        yield part, depth
+        if isinstance(part, dict):
+            left += [(inner, depth + 1) for inner in part.values()]
+        elif isinstance(part, list | tuple):
+            left += [(inner, depth + 1) for inner in part]
 
 
 def _parse_object(line: bytes) -> dict[str, Any]:
@@ -54,6 +73,9 @@ def _parse_object(line: bytes) -> dict[str, Any]:
         raise BadLineError("not_json", f"not JSON: {error.msg.split(':')[0]} at column {error.colno}") from None
     if not isinstance(value, dict):
         raise BadLineError("not_json", "not a JSON object")
+    # Far less than any library refuses, and each refuses in its own way.
+    if line.count(b"[") + line.count(b"{") > _DEEPEST and any(depth > _DEEPEST for _, depth in _parts(value)):
+        raise BadLineError("not_json", f"nested more than {_DEEPEST} deep")
     if _MAYBE_BIG_INTEGER.search(line):
         _refuse_big_integers(line)
     return value
@@ -126,12 +148,12 @@ def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Recor
     value = _parse_object(line)
     kind = value.get("type")
     model = MODELS.get(kind) if isinstance(kind, str) else None
-    if any_json:
-        return _foreign(value, stage)
     schema = value.get("schema", SCHEMA)
-    if isinstance(schema, int) and schema > SCHEMA:
+    if isinstance(schema, int) and schema > SCHEMA and (model is not None or not any_json):
         message = f"schema {schema} is newer than {SCHEMA}, the newest that this petct reads"
         raise BadLineError("schema_newer", message, _salvage(value, stage, "schema_newer", message))
+    if any_json:
+        return _foreign(value, stage)
     if model is None:
         message = "missing field type" if kind is None else "unknown record type"
         raise BadLineError("unknown_type", message, _salvage(value, stage, "unknown_type", message))
@@ -139,12 +161,29 @@ def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Recor
 
 
 def _foreign(value: dict[str, Any], stage: str) -> AnyRecord:
-    """Take an object that petct did not write; a number as its id becomes text."""
-    numbered = value if isinstance(value.get("id", ""), str) else {**value, "id": str(value["id"])}
+    """Take an object that petct did not write.
+
+    A number as its id becomes text. Its maker may mean something else by ``type``, ``schema`` or ``provenance``: what
+    is not in petct's form is left out; an ``error`` in another form still says that it failed.
+    """
+    own = dict(value)
+    if isinstance(own.get("id"), int | float):
+        own["id"] = str(own["id"])
+    for name, kind in (("id", str), ("type", str), ("schema", int), ("provenance", list)):
+        if name in own and (not isinstance(own[name], kind) or isinstance(own[name], bool)):
+            del own[name]
     try:
-        return AnyRecord.model_validate(numbered)
+        return AnyRecord.model_validate(own)
     except ValidationError as error:
-        raise BadLineError("invalid_record", _explain(error), _salvage(numbered, stage, "invalid_record", "")) from None
+        faulty = {str(fault["loc"][0]) for fault in error.errors(include_input=False, include_context=False)}
+        message = _explain(error)
+    failed = "error" in faulty and own["error"]
+    own = {name: item for name, item in own.items() if name not in faulty}
+    try:
+        record = AnyRecord.model_validate(own)
+    except ValidationError:
+        raise BadLineError("invalid_record", message, _salvage(own, stage, "invalid_record", message)) from None
+    return record.failed("unknown", "foreign", "failed before petct read it") if failed else record
 
 
 def _validate(model: type[Record], line: bytes, value: dict[str, Any], stage: str) -> Record:

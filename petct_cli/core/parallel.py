@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 from petct_cli.core.errors import InternalError, UsageError
 
@@ -22,7 +25,9 @@ def ordered_map(
 ) -> Iterator[ResultT]:
     """Yield ``function(item)`` for each item in order, with at most `in_flight` submitted at a time.
 
-    The bound is the back-pressure: an endless `items` is read no faster than results are taken.
+    The bound is the back-pressure: an endless `items` is read no faster than results are taken. With an executor
+    `items` is read in a thread of its own, so that a finished result does not wait for the next item. An exception of
+    `items` is raised after the results of what came before it, as it would be without an executor.
 
     Raises
     ------
@@ -32,19 +37,75 @@ def ordered_map(
     if executor is None:
         yield from map(function, items)
         return
+    reader = _Reader(items, in_flight)
     waiting: deque[Future[ResultT]] = deque()
+    ended: _Ended | None = None
     try:
-        for item in items:
-            waiting.append(executor.submit(function, item))
-            if len(waiting) >= in_flight or waiting[0].done():
+        while ended is None or waiting:
+            if waiting and waiting[0].done():
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+                reader.allow_one_more()
+                continue
+            event = reader.events.get()
+            if isinstance(event, _Arrived):
+                future = executor.submit(function, event.item)
+                waiting.append(future)
+                future.add_done_callback(lambda _: reader.events.put(None))
+            elif event is not None:
+                ended = event
+        if ended.fault is not None:
+            raise ended.fault
     except BrokenProcessPool:
         raise InternalError("worker_died", "a worker process was killed", "out of memory? try fewer --jobs") from None
     finally:
+        reader.stop()
         for future in waiting:
             future.cancel()
+
+
+@dataclass(frozen=True)
+class _Arrived(Generic[ItemT]):
+    item: ItemT
+
+
+@dataclass(frozen=True)
+class _Ended:
+    fault: BaseException | None = None
+
+
+class _Reader(Generic[ItemT]):
+    """Reads `items` in a thread, never more than `in_flight` ahead.
+
+    A None among its events, put there by others, says that a result is done.
+    """
+
+    def __init__(self, items: Iterable[ItemT], in_flight: int) -> None:
+        self.events: SimpleQueue[_Arrived[ItemT] | _Ended | None] = SimpleQueue()
+        self._slots = threading.Semaphore(in_flight)
+        self._stopped = False
+        # A daemon: a thread that waits for a line which never comes must not keep the process alive.
+        threading.Thread(target=self._read, args=(iter(items),), daemon=True).start()
+
+    def allow_one_more(self) -> None:
+        self._slots.release()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._slots.release()
+
+    def _read(self, items: Iterator[ItemT]) -> None:
+        fault: BaseException | None = None
+        try:
+            while True:
+                self._slots.acquire()
+                if self._stopped:
+                    break
+                self.events.put(_Arrived(next(items)))
+        except StopIteration:
+            pass
+        except BaseException as error:
+            fault = error
+        self.events.put(_Ended(fault))
 
 
 @contextmanager

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from petct_cli.core.errors import OutputError, PetctError, RecordError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import decode, encode
 from petct_cli.core.records import Record
+
+_TRIES = 8
+_LONGEST_NAME = 200
 
 
 class Store:
@@ -44,16 +50,26 @@ class Store:
         return sha256_json([self.stage, version, list(inputs), dict(options)])
 
     def lookup(self, name: str, key: str) -> list[Record] | None:
-        """Return the records of finished work, or None when it was never finished under this key."""
+        """Return the records of finished work, or None when it was never finished under this key.
+
+        Raises
+        ------
+        RecordError
+            ``bad_id`` when `name` cannot be the name of a folder.
+        """
+        _check_name(name)
         try:
             saved = orjson.loads(self._receipt(self.root / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
             return None
         except OSError as error:
             raise OutputError("output_unreadable", f"cannot read {self.root}: {error.strerror}") from None
-        if saved.get("key") != key or not _all_there(self.root / name, saved.get("files", {})):
-            return None
-        return [decode(orjson.dumps(record)) for record in saved["records"]]
+        try:
+            if saved["key"] != key or not _all_there(self.root / name, saved["files"]):
+                return None
+            return [decode(orjson.dumps(record)) for record in saved["records"]]
+        except (AttributeError, KeyError, TypeError, RecordError):
+            return None  # a receipt of another make: the work is done anew
 
     def once(self, name: str, key: str, build: Callable[[Path], list[Record]]) -> list[Record]:
         """Return the records of `name`, building it only when it is not finished under `key`.
@@ -61,7 +77,7 @@ class Store:
         Parameters
         ----------
         name
-            Folder below the root, a single path component.
+            Folder below the root, a single path component (an id from outside may be none).
         build
             Writes the outputs into the temporary folder it is given and returns the records, which speak of the final
             place (``root / name``).
@@ -70,6 +86,8 @@ class Store:
         ------
         OutputError
             The operating system refused (disk full, no permission); nothing half-made stays.
+        RecordError
+            ``bad_id`` when `name` cannot be the name of a folder, ``input_unreadable`` when `build` could not read.
         """
         earlier = self.lookup(name, key)
         if earlier is not None:
@@ -78,24 +96,25 @@ class Store:
             self.root.mkdir(parents=True, exist_ok=True)
             self._remove_stale(name)
             temporary = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=self.root))
-            try:
-                temporary.chmod(0o777 & ~_umask())
-                records = build(temporary)
-                finished = [orjson.loads(encode(record)) for record in records]
-                receipt = {"key": key, "files": _sizes(temporary), "records": finished}
-                self._receipt(temporary).write_bytes(orjson.dumps(receipt))
-                sync_filesystem(temporary)
-                self._replace(temporary, self.root / name)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
+            with _in_use(temporary):
+                try:
+                    temporary.chmod(0o777 & ~_umask())
+                    records = build(temporary)
+                    finished = [orjson.loads(encode(record)) for record in records]
+                    receipt = {"key": key, "files": _sizes(temporary), "records": finished}
+                    self._receipt(temporary).write_bytes(orjson.dumps(receipt))
+                    sync_filesystem(temporary)
+                    self._replace(temporary, self.root / name)
+                except BaseException:
+                    shutil.rmtree(temporary, ignore_errors=True)
+                    raise
         except OSError as error:
             raise self._explain(error) from None
         return records
 
     def _explain(self, error: OSError) -> PetctError:
         """Tell a full or forbidden output, which ends the run, from one unreadable input, which fails one record."""
-        own = error.filename is None or str(error.filename).startswith(str(self.root))
+        own = error.filename is None or _is_below(os.fsdecode(error.filename), self.root)
         if own or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return OutputError("output_failed", f"cannot write below {self.root}: {error.strerror}")
         return RecordError("input_unreadable", f"cannot read an input file: {error.strerror}")
@@ -104,18 +123,68 @@ class Store:
         return folder / f".petct-{self.stage}.json"
 
     def _remove_stale(self, name: str) -> None:
-        for left in self.root.glob(f".{name}.tmp-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(f".{glob.escape(name)}.tmp-*"):
+            if not _is_in_use(left):
+                shutil.rmtree(left, ignore_errors=True)
 
     @staticmethod
     def _replace(new: Path, target: Path) -> None:
-        if target.exists():
-            old = new.with_name(new.name + ".old")
-            target.rename(old)
-            new.rename(target)
-            shutil.rmtree(old)
+        """Put `new` in the place of `target`, also when another process does the same at this moment."""
+        old = new.with_name(new.name + ".old")
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                target.rename(old)
+            try:
+                new.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                break
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
-            new.rename(target)
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is no folder of its own below the root: an id may come from anywhere."""
+    plain = name.isprintable() and "/" not in name and not name.startswith(".")
+    if not name or not plain or len(os.fsencode(name)) > _LONGEST_NAME:
+        raise RecordError("bad_id", "the id cannot be the name of a folder", "no slash, no leading dot, not too long")
+
+
+def _is_below(path: str, root: Path) -> bool:
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+
+
+@contextmanager
+def _in_use(folder: Path) -> Iterator[None]:
+    """Mark `folder` as being written while the body runs; the kernel takes the mark off a killed process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # A file system may have no locks: two runs into one folder are then the user's to avoid.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_in_use(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _sizes(folder: Path) -> dict[str, int]:

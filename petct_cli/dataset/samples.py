@@ -9,11 +9,12 @@ from importlib.resources import files
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import Image, Lesion, Message, Region, Sample, Study, Volume
-from petct_cli.report.sections import split_sentences
+from petct_cli.report.sections import FINDINGS, split_sentences
 from petct_cli.report.sites import find_sites, load_sites
 from petct_cli.volume.regions import RegionBounds
 
 WHOLE_BODY_SECTIONS = ("head_neck", "chest", "abdomen_pelvis", "musculoskeletal")
+_AXES = 3
 
 
 @cache
@@ -30,7 +31,9 @@ def region_text(region: str, sections: Mapping[str, str]) -> str:
     that names none ("elsewhere normal") goes with those that do, or with every region when no sentence names a site.
     """
     if region in ("whole", "unknown"):
-        return " ".join(sections[name].strip() for name in WHOLE_BODY_SECTIONS if sections.get(name, "").strip())
+        # Findings that are not divided by region are of the whole body.
+        wanted = (FINDINGS, *WHOLE_BODY_SECTIONS)
+        return " ".join(sections[name].strip() for name in wanted if sections.get(name, "").strip())
     sites = load_sites()
     skeleton = split_sentences(sections.get("musculoskeletal", ""))
     regions_of = [{sites[key].region for key in find_sites(sentence)} for sentence in skeleton]
@@ -58,15 +61,28 @@ def check_volumes(study: Study) -> tuple[Volume, Volume]:
     Raises
     ------
     RecordError
-        ``no_ct``, ``no_pet``: a pair needs both. ``grids_differ``: slices do not correspond.
+        ``no_ct``, ``no_pet``: a pair needs both. ``bad_volume``: a shape, spacing or affine that no volume
+        has. ``grids_differ``: slices do not correspond.
     """
     if study.ct is None:
         raise RecordError("no_ct", "the study has no CT volume", "pair needs CT and PET; did convert find both?")
     if study.pet is None:
         raise RecordError("no_pet", "the study has no PET volume", "pair needs CT and PET; did convert find both?")
+    if not (_is_volume(study.ct) and _is_volume(study.pet)):
+        raise RecordError("bad_volume", "shape, spacing_mm or affine of CT or PET are not those of a volume")
     if study.ct.shape != study.pet.shape or study.ct.affine != study.pet.affine:
         raise RecordError("grids_differ", "CT and PET are on different grids", "convert with --grid pet or --grid ct")
     return study.ct, study.pet
+
+
+def _is_volume(volume: Volume) -> bool:
+    shape, spacing, affine = volume.shape, volume.spacing_mm, volume.affine
+    return (
+        len(shape) == len(spacing) == _AXES
+        and min(shape) > 0
+        and min(spacing) > 0
+        and (affine is None or [len(row) for row in affine] == [_AXES + 1] * (_AXES + 1))
+    )
 
 
 def make_report_sample(

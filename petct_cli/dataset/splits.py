@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 from petct_cli.core.errors import UsageError
@@ -44,7 +45,7 @@ class SplitRule:
             if kind != "random":
                 raise ValueError
             parts = [float(share) for share in (shares or "80/10/10").split("/")]
-            if len(parts) != len(SPLITS) or min(parts) < 0 or sum(parts) <= 0:
+            if len(parts) != len(SPLITS) or not all(0 <= part < math.inf for part in parts) or not any(parts):
                 raise ValueError
             return cls(int(seed or "0"), (parts[0], parts[1], parts[2]))
         except ValueError:

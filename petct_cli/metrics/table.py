@@ -118,8 +118,12 @@ def markdown_table(scores: Sequence[Score]) -> str:
     """Return the scores as a Markdown table, with the signatures below."""
     heading, rows = score_rows(scores)
     lines = [heading, ["---"] * len(heading), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = "\n".join("| " + " | ".join(map(_in_a_cell, line)) + " |" for line in lines)
     return f"{table}\n\n" + "\n".join(f"- {line}" for line in [*image_signals(scores), *_signatures(scores)]) + "\n"
+
+
+def _in_a_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def terminal_table(scores: Sequence[Score], width: int) -> str:

@@ -34,7 +34,7 @@ class TextHeads(nn.Module):
 
     def __init__(self, width: int, groups: int) -> None:
         super().__init__()
-        self.groups = nn.Linear(width, groups)
+        self.groups = nn.Linear(width, max(1, groups))
         self.numbers = nn.Linear(width, 2)
         self.bins = nn.Linear(width, 2 * NUMBER_BINS)
         nn.init.constant_(self.groups.bias, -4.0)

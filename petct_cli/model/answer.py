@@ -86,6 +86,8 @@ def load_answerer(folder: Path) -> Answerer:
             from petct_cli.model.threshold import ThresholdAnswerer
 
             return ThresholdAnswerer.load(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the libraries under it have exceptions of their own for each kind of damage
         raise InputError("bad_model", f"{folder}: the model cannot be loaded: {type(error).__name__}") from None
     raise InputError("bad_model", f"{folder}: made by an unknown recipe, {card.recipe}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -105,24 +106,54 @@ def calibrate(samples: Sequence[Sample], jobs: int, cache: Path) -> dict[str, Re
     chosen = {name: found[:: -(-len(found) // CALIBRATION_VOLUMES)] for name, found in sorted(by_region.items())}
     keys = [[name, [image_key(sample) for sample in found]] for name, found in chosen.items()]
     file = cache / f"calibration-{sha256_json([DESCRIPTION_VERSION, keys])[:20]}.npz"
-    if file.is_file():
-        with np.load(file) as packed:
-            return unpack_calibrations(dict(packed))
+    kept = _kept_calibration(file)
+    if kept is not None:
+        return kept
     regions = {}
+    failures = 0
     with open_executor(jobs) as (executor, in_flight):
         for name, found in chosen.items():
-            boxes = [box for box in _try(_box, found[:_GRID_VOLUMES]) if not isinstance(box, Failure)]
+            boxes = _first_boxes(found)
             if not boxes:
+                failures += len(found)
                 continue
             calibrator = Calibrator(choose_grid(np.stack(boxes)))
             work = partial(_try, partial(_maxima, calibrator.grid))
             for chunk in ordered_map(work, _chunks(found), executor, in_flight):
                 for maxima in chunk:
-                    if not isinstance(maxima, Failure):
+                    if isinstance(maxima, Failure):
+                        failures += 1
+                    else:
                         calibrator.add(maxima)
             regions[name] = calibrator.finish()
-    write_atomically(file, npz_bytes(pack_calibrations(regions)))
+    # Volumes that cannot be read today may be there tomorrow, and then count.
+    if not failures:
+        write_atomically(file, npz_bytes(pack_calibrations(regions)))
     return regions
+
+
+def _kept_calibration(file: Path) -> dict[str, RegionCalibration] | None:
+    """Return a calibration made earlier; None where there is none that can be read."""
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file) as packed:
+            return unpack_calibrations(dict(packed))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        log.warning("%s cannot be read and is made again", file)
+        return None
+
+
+def _first_boxes(samples: Sequence[Sample]) -> list[Array]:
+    """Return the body boxes of the first samples that can be read."""
+    boxes: list[Array] = []
+    for sample in samples:
+        (box,) = _try(_box, [sample])
+        if not isinstance(box, Failure):
+            boxes.append(box)
+        if len(boxes) == _GRID_VOLUMES:
+            break
+    return boxes
 
 
 def describe_samples(
@@ -135,7 +166,8 @@ def describe_samples(
     distinct = unique_images(samples)
     chunks = list(_chunks(distinct))
     files = [None if cache is None else cache / name for name in _chunk_names(chunks, extractor)]
-    missing = [number for number, file in enumerate(files) if file is None or not file.is_file()]
+    kept = [_kept_features(file, len(chunk)) for file, chunk in zip(files, chunks, strict=True)]
+    missing = [number for number, block in enumerate(kept) if block is None]
     made: dict[int, list[Array | Failure]] = {}
     with open_executor(jobs if len(missing) > 1 else 1) as (executor, in_flight):
         work = partial(_try, extractor)
@@ -150,8 +182,8 @@ def describe_samples(
                 log.info("described %d of %d regions", min(len(distinct), (number + 1) * _CHUNK), len(distinct))
     rows: dict[str, int | Failure] = {}
     blocks: list[Array] = []
-    for number, (chunk, file) in enumerate(zip(chunks, files, strict=True)):
-        results = made[number] if number in made else list(np.load(file)) if file is not None else []
+    for number, (chunk, block) in enumerate(zip(chunks, kept, strict=True)):
+        results = made[number] if block is None else list(block)
         for sample, result in zip(chunk, results, strict=True):
             if isinstance(result, Failure):
                 rows[image_key(sample)] = result
@@ -160,6 +192,20 @@ def describe_samples(
                 blocks.append(result)
     features = np.stack(blocks) if blocks else np.zeros((0, extractor.settings.tokens, 0), np.float16)
     return Described(features, [rows[image_key(sample)] for sample in samples])
+
+
+def _kept_features(file: Path | None, count: int) -> Array | None:
+    """Return the features of a chunk described earlier; None where there are none that can be read."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        block: Array = np.load(file)
+    except (OSError, ValueError, EOFError):
+        block = np.zeros(0)
+    if len(block) != count:
+        log.warning("%s cannot be read and is made again", file)
+        return None
+    return block
 
 
 def _chunk_names(chunks: Sequence[Sequence[Sample]], extractor: FeatureExtractor) -> list[str]:

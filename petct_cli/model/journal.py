@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -36,7 +38,8 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             torn = self._read(path)
-            self._file = path.open("ab")
+            # Unbuffered: a line is one write, and what a full disk refused does not come up again on closing.
+            self._file = path.open("ab", buffering=0)
             if torn:
                 self._file.write(b"\n")
         except OSError as error:
@@ -50,9 +53,11 @@ class Journal:
         for line in data.splitlines():
             try:
                 entry = orjson.loads(line)
-                self._answers[entry["key"]] = entry["hypothesis"]
+                key, hypothesis = entry["key"], entry["hypothesis"]
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 continue
+            if isinstance(key, str) and isinstance(hypothesis, str):
+                self._answers[key] = hypothesis
         return bool(data) and not data.endswith(b"\n")
 
     def get(self, key: str) -> str | None:
@@ -65,8 +70,9 @@ class Journal:
         if self._file is None:
             return
         try:
-            self._file.write(orjson.dumps({"key": key, "hypothesis": hypothesis}) + b"\n")
-            self._file.flush()
+            line = orjson.dumps({"key": key, "hypothesis": hypothesis}) + b"\n"
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise OutputError("output_failed", f"cannot write the journal: {error.strerror}") from None
 

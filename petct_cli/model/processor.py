@@ -25,10 +25,11 @@ from petct_cli.model.saliency import (
     unpack_calibrations,
 )
 from petct_cli.model.targets import ClauseTokens, FactWeights, clause_tokens
-from petct_cli.model.tokenizer import BOS, EOS, IMAGE, PAD
+from petct_cli.model.tokenizer import BOS, EOS, IMAGE, LONGEST, PAD
 
 CONFIG_FILE = "petct_processor.json"
 CALIBRATION_FILE = "calibration.npz"
+_MOST = 1e4
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class FeatureExtractor:
             raise RecordError("unknown_region", f"the model was not trained on region {region}")
         frame = find_frame(volume)
         spots = find_spots(volume, frame, calibration, self.settings.tokens, self.settings.floor_suv)
-        return describe_spots(volume, frame, spots, region, self.settings.tokens).astype(np.float16)
+        described = describe_spots(volume, frame, spots, region, self.settings.tokens)
+        # Usual rows stay far below; absurd voxels must not become infinity in half precision.
+        return np.clip(described, -_MOST, _MOST).astype(np.float16)
 
     def __call__(self, sample: Sample) -> npt.NDArray[np.float16]:
         """Read the images of `sample` and describe them."""
@@ -109,7 +112,7 @@ class PetctProcessor:
         Raises
         ------
         RecordError
-            ``no_image`` when no turn shows the images.
+            ``no_image`` when no turn shows the images, ``prompt_too_long``.
         """
         shown = False
         turns: list[dict[str, Any]] = []
@@ -127,13 +130,24 @@ class PetctProcessor:
             raise RecordError("no_image", "no turn of the sample shows an image")
         text = self.tokenizer.apply_chat_template(turns, tokenize=False)
         text = str(text).replace(IMAGE, IMAGE * self.extractor.settings.tokens)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if len(ids) > LONGEST:
+            raise RecordError("prompt_too_long", f"the turns have {len(ids)} tokens; the model reads {LONGEST}")
+        return ids
 
     def target(self, text: str, weighting: FactWeights) -> Target:
-        """Return an answer as the language model shall learn it."""
+        """Return an answer as the language model shall learn it.
+
+        Raises
+        ------
+        RecordError
+            ``text_too_long``.
+        """
         text = _without_special_tokens(text)
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids, offsets = list(encoded["input_ids"]), encoded["offset_mapping"]
+        if len(ids) > LONGEST:
+            raise RecordError("text_too_long", f"the text has {len(ids)} tokens; the model writes {LONGEST}")
         return Target(
             (*ids, int(self.tokenizer.convert_tokens_to_ids(EOS))),
             (*weighting.of(text, offsets), 1.0),

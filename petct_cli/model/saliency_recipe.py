@@ -18,7 +18,7 @@ from petct_cli.model.inputs import prompt_messages, target_text
 from petct_cli.model.processor import FeatureExtractor, PetctProcessor, SaliencySettings
 from petct_cli.model.targets import FactWeights
 from petct_cli.model.tokenizer import BOS, EOS, PAD, train_tokenizer
-from petct_cli.model.tower import build_llava, save_llava
+from petct_cli.model.tower import build_llava, rust_io_errors, save_llava
 from petct_cli.model.training import Example, Trainer, TrainOptions, evaluate
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ def train_saliency(
         metrics["validation_loss"] = round(evaluate(model, held[:VALIDATION_SAMPLES], described.features), 4)
     longest = max(len(example.target) for example in learned)
     save_llava(model, folder)
-    processor.save_pretrained(folder)
+    with rust_io_errors():
+        processor.save_pretrained(folder)
     write_card(folder, ModelCard(RECIPE, longest + longest // 4 + 8), metrics)
     progress.unlink(missing_ok=True)
     return metrics, [*dropped, *dropped_too]
@@ -152,9 +153,9 @@ def _examples(
         try:
             prompt = processor.prompt_ids(prompt_messages(sample))
             text = target_text(sample)
+            target = processor.target(text, weighting)
         except RecordError as error:
             dropped.append((sample, Failure(error.code, error.message)))
             continue
-        target = processor.target(text, weighting)
         examples.append(Example(row, tuple(prompt), target.ids, target.weights, target.clauses, text))
     return examples, dropped

@@ -23,6 +23,7 @@ _SUV = re.compile(r"suv\s*-?\s*(?:max)?[^\d.;]{0,24}(\d+(?:[.,]\d+)?)", re.IGNOR
 LOG_SIZE_CENTRE = 3.0
 LOG_SUV_CENTRE = 2.0
 RAREST, MOST_COMMON = 0.005, 0.6
+_LARGEST = 1e4
 
 
 def word_groups(text: str) -> set[tuple[str, ...]]:
@@ -107,7 +108,7 @@ def _number(text: str) -> float:
 
 
 def _log(value: float) -> float:
-    return math.log(max(value, 0.1))
+    return math.log(min(max(value, 0.1), _LARGEST))
 
 
 @dataclass(frozen=True)

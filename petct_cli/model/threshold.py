@@ -138,7 +138,7 @@ def _study(sample: Sample) -> _Case | None:
     pet = next(image for image in sample.images if image.modality == "PT")
     lesions: list[tuple[Name, Floats | None]] = []
     for lesion in sample.lesions or []:
-        point = None if lesion.centre_mm is None else _voxel(lesion.centre_mm, pet)
+        point = None if lesion.centre_mm is None or len(lesion.centre_mm) != 3 else _voxel(lesion.centre_mm, pet)
         lesions.append(((lesion.site, lesion.side), None if point is None else place_of(point, frame)))
     return _Case(lesions, {suv: find_parts(volume, frame, suv) for suv in THRESHOLDS})
 
@@ -149,7 +149,10 @@ def _voxel(centre_mm: Sequence[float], image: Image) -> Floats | None:
         affine = load_affine(image.path)
     if affine is None:
         return None
-    index = np.linalg.solve(np.asarray(affine, dtype=np.float64), [*centre_mm, 1.0])[:3]
+    try:
+        index = np.linalg.solve(np.asarray(affine, dtype=np.float64), [*centre_mm, 1.0])[:3]
+    except (ValueError, TypeError, np.linalg.LinAlgError):
+        return None
     return np.asarray(index - [image.z[0] if image.z else 0, 0, 0])
 
 
@@ -167,10 +170,12 @@ def train_threshold(samples: Sequence[Sample], folder: Path, jobs: int) -> dict[
             by_region.setdefault(region_name(sample), []).append(sample)
     rules: dict[str, RegionRule] = {}
     metrics: dict[str, float] = {}
+    dropped = 0
     with open_executor(jobs) as (executor, in_flight):
         for region, found in sorted(by_region.items()):
             chosen = found[:: -(-len(found) // TRAINING_SAMPLES)]
             cases = [case for case in ordered_map(_study, chosen, executor, in_flight) if case is not None]
+            dropped += len(chosen) - len(cases)
             fitted = fit_region(cases)
             if fitted is not None:
                 rules[region], metrics[f"train_site_f1_{region}"] = fitted[0], round(fitted[1], 4)
@@ -181,6 +186,9 @@ def train_threshold(samples: Sequence[Sample], folder: Path, jobs: int) -> dict[
             "use phantoms, or --recipe saliency",
         )
     metrics["train_samples"] = float(sum(map(len, by_region.values())))
+    metrics["dropped_samples"] = float(dropped)
+    if dropped:
+        log.warning("dropped %d samples whose images cannot be read", dropped)
     (folder / RULES_FILE).write_bytes(_dump(rules))
     write_card(folder, ModelCard(RECIPE), metrics)
     return metrics
@@ -278,6 +286,7 @@ class ThresholdAnswerer:
 
 def _sentence(name: Name, part: Part) -> str:
     site, side = name
-    subject = load_sites()[site].vi + _SIDES.get(side or "", "")
+    known = load_sites().get(site)
+    subject = (site.replace("_", " ") if known is None else known.vi) + _SIDES.get(side or "", "")
     suv = f"{part.suv_max:.1f}".replace(".", ",")
     return f"{subject[:1].upper()}{subject[1:]} kích thước {round(part.size_mm)} mm, SUVmax {suv}."

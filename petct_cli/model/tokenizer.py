@@ -9,6 +9,9 @@ from transformers import PreTrainedTokenizerFast
 
 VOCABULARY = 1024
 PAD, BOS, EOS, IMAGE = "<pad>", "<s>", "</s>", "<image>"
+LONGEST = 2048
+"""Tokens of a prompt, and of an answer: one endless text would take the memory of a thousand."""
+
 _NUMBERS = range(100)
 _LONGEST_TOKEN = 48
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,8 +149,14 @@ def build_llava(
 
 
 def save_llava(model: LlavaForConditionalGeneration, folder: Path) -> None:
-    """Write configuration and weights of `model` into `folder`, readable as far as the umask allows."""
-    with _quiet():
+    """Write configuration and weights of `model` into `folder`, readable as far as the umask allows.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    """
+    with _quiet(), rust_io_errors():
         model.save_pretrained(str(folder))
     config_mode = (folder / "config.json").stat().st_mode & 0o777
     for weights in folder.glob("*.safetensors"):
@@ -155,10 +164,41 @@ def save_llava(model: LlavaForConditionalGeneration, folder: Path) -> None:
 
 
 def load_llava(folder: Path) -> LlavaForConditionalGeneration:
-    """Read what `save_llava` wrote, in fp32 and ready to answer."""
+    """Read what `save_llava` wrote, in fp32 and ready to answer.
+
+    Raises
+    ------
+    ValueError
+        Not a model of petct, or weights are missing, which transformers would replace by random ones.
+    """
+    # Without its configuration transformers would make up the default LLaVA, of 7 billion random weights.
+    config = json.loads((folder / "config.json").read_bytes())
+    if config["vision_config"]["model_type"] != PetctVisionConfig.model_type or "text_config" not in config:
+        raise ValueError("not a model of petct")
     with _quiet():
-        model = LlavaForConditionalGeneration.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True)
+        model, loading = LlavaForConditionalGeneration.from_pretrained(
+            str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    # An lm_head tied to the embeddings is not stored and not reported as missing.
+    if loading["missing_keys"] or loading.get("mismatched_keys"):
+        raise ValueError("weights are missing")
     return model.eval()
+
+
+@contextmanager
+def rust_io_errors() -> Iterator[None]:
+    """Turn what safetensors and tokenizers raise on a full disk into the `OSError` it is."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        # "... (os error 28)", or "IoError(Os { code: 28, ...": neither library has the number as an attribute.
+        number = re.search(r"os error (\d+)|Os \{ code: (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number[1] or number[2])
+        raise OSError(code, os.strerror(code)) from None
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import LlavaForConditionalGeneration
 
+from petct_cli.core.errors import InternalError
+from petct_cli.core.hashing import sha256_array, sha256_bytes
 from petct_cli.core.store import write_atomically
 from petct_cli.model.alignment import TextHeads, TextTargets, text_losses
 from petct_cli.model.targets import ClauseTokens
@@ -185,11 +188,20 @@ class Trainer:
         self.recent: list[float] = []
 
     def run(self) -> float:
-        """Train to the end, from where a former run was interrupted; return the mean loss of the last 50 steps."""
+        """Train to the end, from where a former run was interrupted; return the mean loss of the last 50 steps.
+
+        Raises
+        ------
+        InternalError
+            ``diverged``.
+        """
         self._resume()
         self.model.train()
         while self.step < self.options.steps:
-            self.recent = [*self.recent[1 - _RECENT :], self._one_step()]
+            loss = self._one_step()
+            if not math.isfinite(loss):
+                raise InternalError("diverged", f"the loss is not a number any more at step {self.step}")
+            self.recent = [*self.recent[1 - _RECENT :], loss]
             self.step += 1
             if self.step % self.save_every == 0 or self.step == self.options.steps:
                 self._save()
@@ -235,12 +247,19 @@ class Trainer:
         logits: torch.Tensor = self.model.lm_head(model.language_model.norm(model.multi_modal_projector(tokens)))
         return logits
 
+    @cached_property
+    def _what_it_learns(self) -> str:
+        """Return a hash of all that the weights depend on: images may have gone or come since the last run."""
+        features = sha256_array(self.images.numpy())
+        return sha256_bytes(repr([features, self.options, list(self.examples)]).encode())
+
     def _save(self) -> None:
         if self.state_file is None:
             return
         buffer = io.BytesIO()
         torch.save(
             {
+                "learns": self._what_it_learns,
                 "step": self.step,
                 "recent": self.recent,
                 "model": self.model.state_dict(),
@@ -254,7 +273,14 @@ class Trainer:
     def _resume(self) -> None:
         if self.state_file is None or not self.state_file.is_file():
             return
-        state = torch.load(self.state_file, weights_only=True)
+        try:
+            state = torch.load(self.state_file, weights_only=True)
+            same = state["learns"] == self._what_it_learns
+        except Exception:  # a damaged file ends in any of a dozen exceptions
+            same = False
+        if not same:
+            log.warning("%s is damaged or of other samples: starts over", self.state_file)
+            return
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])

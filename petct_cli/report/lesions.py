@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,6 +29,7 @@ EXTRACTOR_VERSION = "1"
 
 Fdg = Literal["increased", "none"]
 Span = tuple[int, int]
+_LONGEST_SENTENCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def extract_lesions(text: str, lang: str = "vi") -> list[ExtractedLesion]:
     folded = _fold_in_place(composed)
     found: list[ExtractedLesion] = []
     finding = 0
-    for start, end in sentence_spans(composed):
+    for start, end in _of_bearable_length(composed, sentence_spans(composed)):
         sentence = folded[start:end]
         for at, part in _statements(sentence, words):
             span = (_original(offsets, start + at), _original(offsets, start + at + len(part.rstrip(" ,;."))))
@@ -112,6 +113,17 @@ def extract_lesions(text: str, lang: str = "vi") -> list[ExtractedLesion]:
             for lesion in lesions:
                 _add_or_merge(found, lesion)
     return found
+
+
+def _of_bearable_length(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+    """Cut what is longer than any sentence, such as a model's endless repetition: work grows with its square."""
+    for start, end in spans:
+        while end - start > _LONGEST_SENTENCE:
+            space = text.rfind(" ", start + 1, start + _LONGEST_SENTENCE)
+            cut = space if space > start else start + _LONGEST_SENTENCE
+            yield start, cut
+            start = cut
+        yield start, end
 
 
 def lesion_sites(lesions: Iterable[ExtractedLesion]) -> set[tuple[str, str | None]]:

@@ -29,6 +29,7 @@ _LEANS = re.compile(
 )
 # "Elsewhere", "besides" speak of everything before them: nothing moves across.
 _FENCE = re.compile(r"\b(?:khác|còn lại|ngoài ra|như trên|nêu trên|nói trên|kết luận)\b")
+_NUMBERED = re.compile(r"^\d{1,2}[.)]\s")
 _LITERAL = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+\d+|\w+")
 _SYNONYM_RATE = 0.6
 
@@ -36,14 +37,16 @@ _SYNONYM_RATE = 0.6
 def reorder(text: str, rng: Random) -> str:
     """Put the sentences of `text` in another order.
 
-    A sentence that leans on the one before it ("Hạch lớn nhất ...") moves with it; one that speaks of the rest ("các
-    vị trí khác") stays, and nothing moves across it.
+    A sentence that leans on the one before it ("Hạch lớn nhất ..."), or that names no place of its own ("Tăng chuyển
+    hóa FDG, SUVmax 8."), moves with it; one that speaks of the rest ("các vị trí khác") or is numbered stays, and
+    nothing moves across it.
     """
+    words = load_vocabulary()
     runs: list[list[list[str]]] = [[]]
     for sentence in split_sentences(text):
         folded = fold(sentence)
-        leans = _LEANS.search(folded) or load_vocabulary().cues["back_reference"].search(folded)
-        if _FENCE.search(folded):
+        leans = _LEANS.search(folded) or words.cues["back_reference"].search(folded) or not _names_a_place(folded)
+        if _FENCE.search(folded) or _NUMBERED.search(folded):
             runs += [[[sentence]], []]
         elif leans and (runs[-1] or len(runs) > 1):
             home = runs[-1] or runs[-2]
@@ -53,6 +56,11 @@ def reorder(text: str, rng: Random) -> str:
     for run in runs:
         rng.shuffle(run)
     return " ".join(sentence for run in runs for block in run for sentence in block)
+
+
+def _names_a_place(folded: str) -> bool:
+    words = load_vocabulary()
+    return words.places.search(folded) is not None or any(code.pattern.search(folded) for code in words.codes)
 
 
 def substitute_synonyms(text: str, rng: Random) -> str:

@@ -100,7 +100,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-_HEADING = re.compile(r"(?:^|(?<=[.;\n]))[\s\-*•+\d.)]*([^\n.:;]{3,40}?)\s*:", re.MULTILINE)
+_HEADING = re.compile(r"(?:^|(?<=[.;\n]))[ \t\-*•+\d.)]{0,12}+([^\n.:;]{3,40}?)[ \t]*:", re.MULTILINE)
 
 
 def split_headings(text: str) -> list[tuple[str, str]]:
@@ -120,7 +120,8 @@ def split_headings(text: str) -> list[tuple[str, str]]:
 # A full stop ends a sentence unless it stands between digits, after an abbreviation, or after an enumerating number;
 # reports forget it before the next "Hình ảnh".
 _BREAK = re.compile(
-    r"[.!?…]+(?:[\"”')\]]+)?(?=\s|$)|[\r\n]+|(?<=[\w)])[ \t]+(?=Hình ảnh\b)|(?<=[^\W\d_])\.(?=[A-ZĐÀ-Ỵ][^\W\d_]*\s)"
+    r"(?<![.!?…])[.!?…]++(?:[\"”')\]]++)?(?=\s|$)|[\r\n]+"
+    r"|(?<=[\w)])[ \t]+(?=Hình ảnh\b)|(?<=[^\W\d_])\.(?=[A-ZĐÀ-Ỵ][^\W\d_]*\s)"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:bs|ths|ts|pgs|gs|bscki|bsckii|cki|ckii|dr|mr|mrs|tp|vd|st|tr|no|approx|fig|vs|(?:[a-zđ]\.)+[a-zđ])$",

@@ -45,7 +45,7 @@ class Augment:
     seed: int = 0
 
     name: ClassVar[str] = "augment"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Sample,)
 
     def __post_init__(self) -> None:
@@ -110,7 +110,14 @@ class Augment:
         }
         if sample.messages:
             fields["messages"] = [*sample.messages[:-1], _retold(sample.messages[-1], text)]
-        return sample.with_fields(**fields)
+        # What a model said was said of the parent.
+        return _without(sample, "hypothesis", "decoding").with_fields(**fields)
+
+
+def _without(sample: Sample, *names: str) -> Sample:
+    if not sample.model_fields_set & set(names):
+        return sample
+    return Sample.model_validate({key: value for key, value in sample.to_json().items() if key not in names})
 
 
 def _check_last_turn(sample: Sample, reference: str) -> None:

@@ -11,14 +11,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from petct_cli.core.errors import InputError
+from petct_cli.core.errors import InputError, PetctError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import BadLineError, decode
 from petct_cli.core.records import Image, Lesion, Record, Sample, Score
 from petct_cli.core.store import write_atomically
 from petct_cli.metrics.table import HEADINGS, arrange, image_signals
 from petct_cli.report.lesions import extract_lesions, lesion_sites
-from petct_cli.report.sites import load_sites
+from petct_cli.report.sites import load_sites, sides_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,7 @@ def found_in(text: str) -> set[Found]:
 def true_sites(sample: Sample) -> set[Found]:
     """Return the (site, side) pairs that are true: of the known lesions, else of the reference."""
     if sample.lesions is not None:
-        return {(lesion.site, lesion.side) for lesion in sample.lesions}
+        return {(lesion.site, side) for lesion in sample.lesions for side in sides_of(lesion.site, lesion.side)}
     return found_in(sample.reference or "")
 
 
@@ -146,8 +146,8 @@ def _cell(score: Score | None) -> str:
     if score is None or score.value is None:
         return "<td>–</td>"
     digits = 1 if abs(score.value) >= 10 else 2
-    low, high = score.ci95 or (0.0, 0.0)
-    small = f"<small>{low:.{digits}f} to {high:.{digits}f}</small>" if score.ci95 else ""
+    bounds = " to ".join(f"{bound:.{digits}f}" for bound in score.ci95 or [])
+    small = f"<small>{bounds}</small>" if bounds else ""
     return f"<td>{score.value:.{digits}f}{small}</td>"
 
 
@@ -168,11 +168,11 @@ def _case(samples: Sequence[Sample]) -> str:
     parts = [
         f'<section class="case"><header><h3>Study <code>{escape(samples[0].study)}</code></h3>'
         f'<span class="soft">truth: {escape(known)} — {verdict}</span></header>',
-        _pictures(samples, lesions),
+        _pictures_or_why_not(samples, lesions),
         '<div class="scroll"><table class="texts"><thead><tr><th>Region</th><th>Reference</th><th>Generated</th></tr>'
         "</thead><tbody>",
     ]
-    for sample in sorted(samples, key=lambda sample: -(sample.region.z[0] if sample.region else 0)):
+    for sample in sorted(samples, key=lambda sample: -(sample.region.z[0] if sample.region and sample.region.z else 0)):
         region = sample.region.name.replace("_", "-") if sample.region else "–"
         truth = true_sites(sample)
         hypothesis = marked(sample.hypothesis or "", truth)
@@ -181,7 +181,7 @@ def _case(samples: Sequence[Sample]) -> str:
             names = ", ".join(site_name(site, side) for site, side in sorted(missed, key=str))
             hypothesis += f'<br><span class="missed">missed: {escape(names)}</span>'
         reference = marked(sample.reference or "", truth)
-        parts.append(f'<tr><td>{region}</td><td lang="vi">{reference}</td><td lang="vi">{hypothesis}</td></tr>')
+        parts.append(f'<tr><td>{escape(region)}</td><td lang="vi">{reference}</td><td lang="vi">{hypothesis}</td></tr>')
     parts.append("</tbody></table></div></section>")
     return "".join(parts)
 
@@ -214,6 +214,20 @@ def marked(text: str, truth: set[Found]) -> str:
     return "".join([*out, escape(text[position:])])
 
 
+def _pictures_or_why_not(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
+    """Return the pictures, or a line that says why there are none: volumes may be gone or not what the record says."""
+    try:
+        return _pictures(samples, lesions)
+    except PetctError as error:
+        why = error.code
+    except OSError as error:
+        why = error.strerror or "cannot be read"
+    except (ValueError, ArithmeticError, IndexError, RuntimeError, TypeError) as error:
+        why = type(error).__name__
+    log.warning("no pictures of a study: %s", why)
+    return f'<p class="soft">images not shown: {escape(why)}</p>'
+
+
 def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
     import numpy as np
 
@@ -222,12 +236,16 @@ def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
 
     images = {image.modality: image for image in samples[0].images}
     if not {"CT", "PT"} <= images.keys():
-        return ""
+        return '<p class="soft">images not shown: CT and PET are not both named</p>'
     ct, pet = load_volume(Path(images["CT"].path)), load_volume(Path(images["PT"].path))
     dz, dy, dx = _extra(images["PT"], "spacing_mm") or [1.0, 1.0, 1.0]
     affine = _extra(images["PT"], "affine")
-    centres = _centres(lesions, np.array(affine) if affine else None)
     depth, rows, columns = pet.shape
+    centres = [
+        (lesion, place)
+        for lesion, place in _centres(lesions, np.array(affine) if affine else None)
+        if all(0 <= round(index) < length for index, length in zip(place, pet.shape, strict=True))
+    ]
     circles = [(depth - 1 - z, x, lesion) for lesion, (z, y, x) in centres]
     parts = ['<div class="look">']
     parts.append(
@@ -260,7 +278,7 @@ def _centres(
     inverse = np.linalg.inv(affine)
     found = []
     for lesion in lesions:
-        if lesion.centre_mm is not None:
+        if lesion.centre_mm is not None and len(lesion.centre_mm) == len(inverse) - 1:
             z, y, x, _ = inverse @ np.array([*lesion.centre_mm, 1.0])
             found.append((lesion, (float(z), float(y), float(x))))
     return found

@@ -121,13 +121,14 @@ class Generate:
         return _Work(record, record, decoding)
 
     def _shuffled(self, records: Sequence[Record], decoding: dict[str, Any], seed: int) -> Iterator[_Work]:
-        partner = partners([record for record in records if isinstance(record, Sample) and record.error is None], seed)
+        chosen = partners([record for record in records if isinstance(record, Sample) and record.error is None], seed)
+        partner = iter(chosen)
         for record in records:
             work = self._as_it_is(record, decoding)
             if work.shown is None:
                 yield work
                 continue
-            other = partner.get(record.id)
+            other = next(partner)
             if other is None:
                 message = "no other patient has a sample of this region"
                 yield _Work(record.failed(self.name, "no_partner", message))
@@ -189,28 +190,36 @@ class _Answers:
         assert work.shown is not None
         turns = work.shown.messages
         given = turns[:-1] if turns and turns[-1].role == "assistant" else turns
-        return sha256_json([image_key(work.shown), [turn.model_dump(mode="json") for turn in given], work.decoding])
+        asked = [turn.model_dump(mode="json") for turn in given]
+        return sha256_json([Generate.version, image_key(work.shown), asked, work.decoding])
 
 
-def partners(samples: Sequence[Sample], seed: int) -> dict[str, Sample]:
-    """Return for each sample (by id) one of the same region and another patient; none where there is none.
+def partners(samples: Sequence[Sample], seed: int) -> list[Sample | None]:
+    """Return for each sample one of the same region, another patient and other images; None where there is none.
 
     Within a region patients are put in an order drawn from `seed`, and each sample takes the images of the one a fixed
     number of places on. It depends on the set of samples alone, not on their order.
     """
-    regions: dict[str, list[Sample]] = {}
-    for sample in samples:
-        regions.setdefault(sample.region.name if sample.region is not None else "whole", []).append(sample)
-    chosen: dict[str, Sample] = {}
-    for found in regions.values():
-        ordered = sorted(found, key=_drawn(seed))
-        most = max(Counter(sample.patient for sample in ordered).values())
+    regions: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        regions.setdefault(sample.region.name if sample.region is not None else "whole", []).append(row)
+    chosen: list[Sample | None] = [None] * len(samples)
+    draw = _drawn(seed)
+    for rows in regions.values():
+        # By place and not by id: two samples of one id must not get each other's partner, and so their own images.
+        ordered = sorted(rows, key=lambda row: draw(samples[row]))
+        most = max(Counter(samples[row].patient for row in ordered).values())
         if most == len(ordered):
             continue
-        for place, sample in enumerate(ordered):
-            turned = (ordered[(place + most + step) % len(ordered)] for step in range(len(ordered)))
-            chosen[sample.id] = next(other for other in turned if other.patient != sample.patient)
+        for place, row in enumerate(ordered):
+            turned = (samples[ordered[(place + most + step) % len(ordered)]] for step in range(len(ordered)))
+            chosen[row] = next((other for other in turned if _differ(samples[row], other)), None)
     return chosen
+
+
+def _differ(one: Sample, other: Sample) -> bool:
+    shown = {image.sha256 for image in one.images}
+    return one.patient != other.patient and shown.isdisjoint(image.sha256 for image in other.images)
 
 
 def _drawn(seed: int) -> Callable[[Sample], tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
-from pydantic import ValidationError
 
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_json
@@ -47,6 +47,8 @@ class RegionRule:
         """
         try:
             shared = Overlap(float(overlap.removesuffix("mm")), "mm" if overlap.endswith("mm") else "slices")
+            if not 0 <= shared.amount < math.inf:
+                raise ValueError
         except ValueError:
             raise UsageError("bad_overlap", "--overlap takes slices or mm, such as 20 or 65mm") from None
         rule = cls(method, shared)
@@ -64,7 +66,7 @@ class RegionRule:
             shares = tuple(float(number) for number in numbers.split(","))
         except ValueError:
             shares = ()
-        if kind != "fractions" or len(shares) != len(REGION_NAMES) or min(shares) <= 0:
+        if kind != "fractions" or len(shares) != len(REGION_NAMES) or not all(0 < share < math.inf for share in shares):
             raise UsageError(
                 "bad_regions", "--regions takes paper, whole, or fractions:A,B,C such as fractions:25,25,50"
             )
@@ -205,7 +207,7 @@ def read_sections(study: Study) -> dict[str, str]:
         value = orjson.loads(Path(study.report.path).read_bytes())
     except OSError as error:
         raise RecordError("report_unreadable", f"cannot read the report: {error.strerror}") from None
-    except orjson.JSONDecodeError:
+    except ValueError:  # not JSON, or no path at all
         raise RecordError("report_unreadable", "the report is not JSON") from None
     if not isinstance(value, dict):
         raise RecordError("report_unreadable", "the report is not a JSON object")
@@ -227,5 +229,5 @@ def read_lesions(study: Study) -> list[Lesion] | None:
         return [Lesion.model_validate(lesion) for lesion in value["lesions"]]
     except OSError as error:
         raise RecordError("truth_unreadable", f"cannot read the true lesions: {error.strerror}") from None
-    except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):  # ValidationError and JSONDecodeError are ValueErrors
         raise RecordError("truth_unreadable", "the true lesions are not in the form of lesions.json") from None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Record
 
 if TYPE_CHECKING:
@@ -41,6 +43,20 @@ class SystemInput:
 ItemT = TypeVar("ItemT")
 
 
+def file_names(files: Sequence[str]) -> list[str | None]:
+    """Return a name of its own for the system in each of `files`: the stem, or the path where stems are alike.
+
+    Raises
+    ------
+    UsageError
+        ``same_file`` when a file is named twice: its samples would count twice.
+    """
+    if len(set(files)) < len(files):
+        raise UsageError("same_file", "the same file is named twice")
+    stems = Counter(Path(file).stem for file in files)
+    return [stem if stems[stem := Path(file).stem] == 1 else str(Path(file).with_suffix("")) for file in files]
+
+
 def named(records: Iterable[ItemT], system: str | None) -> Iterator[ItemT]:
     """Pass `records` on, with `system` as the system of those that do not say theirs."""
     for record in records:
@@ -63,7 +79,7 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
         name = value.get("system")
         chosen = name if isinstance(name, str) and name else system
         found = systems.setdefault(chosen, SystemInput())
-        reference, hypothesis = _text(_at(value, fields.reference)), _text(_at(value, fields.hypothesis))
+        reference, hypothesis = _worded(_at(value, fields.reference)), _text(_at(value, fields.hypothesis))
         truth = _facts(value.get("lesions"))
         if reference is None and truth is None:
             found.faults["without_truth"] += 1
@@ -102,6 +118,11 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _worded(value: Any) -> str | None:
+    """Return a reference; one without a word is none: nothing can be right or wrong against it."""
+    return value if isinstance(value, str) and any(char.isalnum() for char in value) else None
 
 
 def _patient(value: Mapping[str, Any], name: str) -> str | None:

@@ -33,7 +33,7 @@ def refuse_several_processes(reads_stdin: bool) -> None:
         ``stdin_shared`` when the processes would steal each other's lines, ``one_process`` otherwise: the embedded
         recipes train in one process.
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) <= 1:
+    if os.environ.get("WORLD_SIZE", "").strip() in ("", "0", "1"):
         return
     if reads_stdin:
         raise UsageError(
@@ -85,7 +85,8 @@ class Train:
         Raises
         ------
         InputError
-            ``nothing_to_learn`` when no sample of split ``train`` can be used.
+            ``nothing_to_learn`` when no sample of split ``train`` can be used; ``splits_overlap`` when a patient or an
+            image of split ``train`` is in ``val`` or ``test`` too.
         """
         train, validation = self._select(records)
         if not train:
@@ -99,25 +100,37 @@ class Train:
         inputs = [sha256_bytes(manifest)]
         store = Store(self.out, self.name)
         key = store.key(inputs, self._options(), self.version)
+        if store.lookup(MODEL_FOLDER, key) is None:
+            key = store.key([*inputs, *_missing(train, validation)], self._options(), self.version)
         yield from store.once(MODEL_FOLDER, key, lambda folder: [self._train(train, validation, inputs, folder, key)])
 
     def _select(self, records: Iterable[Record]) -> tuple[list[Sample], list[Sample]]:
         train: list[Sample] = []
         validation: list[Sample] = []
         left_out: Counter[str] = Counter()
+        held_out: set[str] = set()
         for record in records:
+            if isinstance(record, Sample) and record.split in ("val", "test"):
+                held_out |= _identities(record)
             if record.error is not None:
                 left_out["failed"] += 1
             elif not isinstance(record, Sample):
                 left_out["not a sample"] += 1
-            elif record.split == "train" and record.reference:
+            elif record.split == "train" and _has_text(record):
                 train.append(record)
-            elif record.split == "val" and record.reference:
+            elif record.split == "val" and _has_text(record):
                 validation.append(record)
             else:
-                left_out["without a reference" if not record.reference else f"of split {record.split}"] += 1
+                left_out[f"of split {record.split}" if _has_text(record) else "without a reference"] += 1
         for reason, number in sorted(left_out.items()):
             log.info("left out %d records %s", number, reason)
+        both = sum(not held_out.isdisjoint(_identities(sample)) for sample in train)
+        if both:
+            raise InputError(
+                "splits_overlap",
+                f"{both} samples of split train show a patient or an image that is in val or test too",
+                "let one pair split all studies, by patient",
+            )
         log.info("learns from %d samples, validates on %d", len(train), len(validation))
         return train, validation
 
@@ -162,3 +175,19 @@ class Train:
 
     def _options(self) -> dict[str, Any]:
         return {"recipe": self.recipe, "steps": self.steps, "seed": self.seed}
+
+
+def _has_text(sample: Sample) -> bool:
+    return bool(sample.reference and sample.reference.strip())
+
+
+def _missing(train: list[Sample], validation: list[Sample]) -> list[str]:
+    """Return the images that are not there: a model made without them is made again once they are."""
+    images = {image.path: image.sha256 for sample in (*train, *validation) for image in sample.images}
+    return sorted({sha256 for path, sha256 in images.items() if not os.path.isfile(path)})
+
+
+def _identities(sample: Sample) -> set[str]:
+    """Return what must not be in two splits: the patient, and the PET itself (the same under another name)."""
+    pets = (f"image {image.sha256}" for image in sample.images if image.modality == "PT")
+    return {f"patient {sample.patient}", *pets}
