@@ -40,7 +40,7 @@ def test_nothing_of_the_patients_is_left_behind_the_first_stage(walked: tuple[Pa
     patients = [orjson.loads(line)["patient"] for line in (folder / "raw.jsonl").read_bytes().splitlines()]
     later = [folder / "samples.jsonl", *(path for path in (folder / "clean").rglob("*") if path.is_file())]
     text = b"".join(path.read_bytes() for path in later)
-    assert len(patients) == 8
+    assert len(patients) == 16
     assert not [patient for patient in patients if patient.encode() in text]
 
 

@@ -367,3 +367,12 @@ def test_a_clause_is_aligned_with_the_spot_that_has_its_numbers() -> None:
     spot = align(clauses, torch.full((1, 3, clauses.words.shape[1]), -4.0), images)
     # The third spot has the same numbers, but its row is not used.
     torch.testing.assert_close(spot, torch.tensor([[0.0, 1.0, 0.0]]), atol=1e-2, rtol=0)
+
+
+def test_training_leaves_the_processor_as_it_was() -> None:
+    from petct_cli.model.training import denormals_as_zero
+
+    smallest = torch.tensor(1e-30) * torch.tensor(1e-12)
+    with denormals_as_zero():
+        assert float(torch.tensor(1e-30) * torch.tensor(1e-12)) == 0
+    assert float(torch.tensor(1e-30) * torch.tensor(1e-12)) == float(smallest) > 0

@@ -16,7 +16,7 @@ from petct_cli.model.folder import ModelCard, read_card
 from petct_cli.model.inputs import prompt_messages
 from petct_cli.model.processor import PetctProcessor
 from petct_cli.model.tower import load_llava
-from petct_cli.model.training import use_the_processor
+from petct_cli.model.training import THREADS
 
 
 class Answerer(Protocol):
@@ -35,7 +35,7 @@ class SaliencyAnswerer:
     """The embedded model, loaded from its folder."""
 
     def __init__(self, folder: Path, card: ModelCard) -> None:
-        use_the_processor()
+        torch.set_num_threads(THREADS)
         self._card = card
         self._processor = PetctProcessor.from_pretrained(folder)
         self._model = load_llava(folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,13 +95,17 @@ class Example:
     text: str
 
 
-def use_the_processor() -> None:
-    """Settle what the arithmetic depends on: the number of threads, and denormal numbers taken as zero.
+@contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Take denormal numbers as zero while the body runs, and not a moment longer: the mode is the whole thread's.
 
     The gradients of a model that has become sure are full of denormals, and a processor is thirty times slower on them.
     """
-    torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def language_batch(examples: Sequence[Example], pad: int) -> dict[str, torch.Tensor]:
@@ -156,7 +161,7 @@ class Trainer:
         state_file: Path | None = None,
         save_every: int | None = None,
     ) -> None:
-        use_the_processor()
+        torch.set_num_threads(THREADS)
         self.model = model
         self.examples = examples
         self.images = torch.from_numpy(features)
@@ -198,7 +203,8 @@ class Trainer:
         self._resume()
         self.model.train()
         while self.step < self.options.steps:
-            loss = self._one_step()
+            with denormals_as_zero():
+                loss = self._one_step()
             if not math.isfinite(loss):
                 raise InternalError("diverged", f"the loss is not a number any more at step {self.step}")
             self.recent = [*self.recent[1 - _RECENT :], loss]
