@@ -6,7 +6,6 @@ under ``--jobs``, each record is flushed, a closed pipe ends in silence, and the
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import traceback
@@ -335,8 +334,3 @@ def _abandon_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush cannot complain."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
-
-
-def chain(*sources: Iterable[Item]) -> Iterator[Item]:
-    """Read one source after the other."""
-    return itertools.chain(*sources)

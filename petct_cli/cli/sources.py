@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from petct_cli.core.errors import InputError, PetctError, UsageError
+from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.jsonl import BadLineError, decode
 from petct_cli.core.records import Record
 
@@ -96,6 +96,3 @@ def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
 def is_manifest(path: str) -> bool:
     """Say whether a PATH argument is a manifest (``-`` or a JSONL file) and not something to scan."""
     return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())
-
-
-__all__ = ["BadLine", "Item", "PetctError", "is_manifest", "read_records"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from petct_cli.cli.options import command
-from petct_cli.cli.runner import chain, run
+from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
 from petct_cli.core.jsonl import BadLineError
