@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.store import start_writing_back
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.known import Known
 from petct_cli.dicom.deid.profile import Profile, load_profile
@@ -35,10 +37,11 @@ from petct_cli.dicom.deid.syntax import (
     read_dicom,
 )
 
-_SOP_INSTANCE = 0x00080018
+_SOP_INSTANCE, _CHARSET = 0x00080018, 0x00080005
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})
 _SHORTEST_ID_AMONG_NUMBERS = 6
 _COMPARED_AT_ONCE = 1 << 22
+_MAX_PARTS = 1000  # IOV_MAX is 1024
 _PIXEL_DATA, _ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = (
     0x7FE00010,
     0x00280010,
@@ -65,29 +68,32 @@ def write_deidentified(dicom: DicomBytes, target: Path, rewriter: Rewriter, age:
     inserts = _inserts(dicom, profile, rewriter, clean_pixels=clean_pixels, age=age)
     pieces = rewriter.data_set(dicom.buffer, dicom.elements, dicom.syntax, sop_class, inserts)
     head = bytes(128) + b"DICM" + _file_meta(dicom, profile, rewriter, sop_class)
+    if dicom.transfer_syntax == DEFLATED_LE:
+        _write(target, [head, _deflate(join(dicom.buffer, pieces))])
+        return
+    # What stays is handed to the system as it lies in the input, never copied here.
+    with memoryview(dicom.buffer) as view:
+        kept = [piece if isinstance(piece, bytes) else view[piece[0] : piece[1]] for piece in pieces]
+        try:
+            _write(target, [head, *kept])
+        finally:
+            for part in kept:
+                if isinstance(part, memoryview):
+                    part.release()
+
+
+def _write(target: Path, parts: list[bytes | memoryview]) -> None:
+    """Write `parts` one after the other and let the disk start on them; `Store` waits for it once per study."""
     with open(target, "wb", buffering=0) as file:
-        if dicom.transfer_syntax == DEFLATED_LE:
-            file.write(head + _deflate(join(dicom.buffer, pieces)))
-            return
-        # Everything but large values goes out in one write; those are handed over as they lie in the input.
-        small: list[bytes] = [head]
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                small.append(piece)
-            elif piece[1] - piece[0] <= _COMPARED_AT_ONCE:
-                small.append(dicom.buffer[piece[0] : piece[1]])
-            else:
-                _write_all(file, b"".join(small))
-                small = []
-                for start in range(piece[0], piece[1], _COMPARED_AT_ONCE):
-                    _write_all(file, dicom.buffer[start : min(start + _COMPARED_AT_ONCE, piece[1])])
-        _write_all(file, b"".join(small))
-
-
-def _write_all(file: object, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]  # type: ignore[attr-defined]
+        descriptor = file.fileno()
+        left = [memoryview(part) for part in parts]
+        while left:
+            written = os.writev(descriptor, left[:_MAX_PARTS])
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+        start_writing_back(descriptor)
 
 
 def _deflate(data: bytes) -> bytes:
@@ -185,19 +191,45 @@ class ResidualScan:
             raise RecordError("residual_identifier", "the preamble of a written file is not empty")
         if not _same_pixels(source, result):
             raise RecordError("pixels_changed", "pixel data differ after writing")
-        for tag, vr, value, charset in (*_leaves(result), *_beyond_pixels(result)):
-            bare = value.rstrip(b" \0")
-            if not bare or (tag, value) in self._seen or (tag, bare) in self.written:
-                continue
-            self._seen.add((tag, value))
-            kind = self._hit(bare, vr, charset)
-            if kind is not None:
-                raise RecordError(
-                    "residual_identifier",
-                    f"a value of kind {kind} of this patient is left in ({tag >> 16:04X},{tag & 0xFFFF:04X})",
-                    "nothing was written for this study",
-                )
+        for element in result.meta:
+            self._search(element.tag, element.vr, result.head[element.value : element.value_end], b"")
+        self._level(result.buffer, result.elements, result.syntax, b"")
+        for tag, vr, value in _beyond_pixels(result):
+            self._search(tag, vr, value, b"")
         return result
+
+    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes) -> None:
+        """Search what is no pixels at every depth; a sequence that was seen before is not taken apart again."""
+        for element in elements:
+            if element.tag in PIXEL_TAGS:
+                continue
+            value = buffer[element.value : element.value_end]
+            if element.vr == b"SQ" or (element.undefined and element.vr == b"UN"):
+                if (element.tag, charset + value) in self._seen:
+                    continue
+                self._seen.add((element.tag, charset + value))
+                inner = IMPLICIT if element.vr == b"UN" else syntax
+                for item in items(value, 0, len(value), inner):
+                    self._level(value, parse(value, item.value, item.value_end, inner), inner, charset)
+                continue
+            if element.tag == _CHARSET:
+                charset = value
+            self._search(element.tag, element.vr, value, charset)
+
+    def _search(self, tag: int, vr: bytes, value: bytes, charset: bytes) -> None:
+        if (tag, value) in self._seen:
+            return
+        self._seen.add((tag, value))
+        bare = value.rstrip(b" \0")
+        if not bare or (tag, bare) in self.written:
+            return
+        kind = self._hit(bare, vr, charset)
+        if kind is not None:
+            raise RecordError(
+                "residual_identifier",
+                f"a value of kind {kind} of this patient is left in ({tag >> 16:04X},{tag & 0xFFFF:04X})",
+                "nothing was written for this study",
+            )
 
     def _hit(self, value: bytes, vr: bytes, charset: bytes) -> str | None:
         for text in _readings(value, charset):
@@ -222,31 +254,7 @@ def _readings(value: bytes, charset: bytes) -> Iterator[str]:
             yield value.decode(encoding, "replace")
 
 
-def _leaves(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Yield (tag, VR, value, character set) of every element that is no sequence and no pixels, at every depth."""
-    for element in dicom.meta:
-        yield element.tag, element.vr, dicom.head[element.value : element.value_end], b""
-    yield from _level(dicom.buffer, dicom.elements, dicom.syntax, b"")
-
-
-def _level(
-    buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes
-) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    for element in elements:
-        if element.tag in PIXEL_TAGS:
-            continue
-        if element.vr == b"SQ" or (element.undefined and element.vr == b"UN"):
-            inner = IMPLICIT if element.vr == b"UN" else syntax
-            for item in items(buffer, element.value, element.value_end, inner):
-                yield from _level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset)
-            continue
-        value = buffer[element.value : element.value_end]
-        if element.tag == 0x00080005:
-            charset = value
-        yield element.tag, element.vr, value, charset
-
-
-def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield what a native PixelData holds beyond its pixels: nobody sees it, and it is copied like them."""
     if dicom.transfer_syntax not in _NATIVE:
         return
@@ -258,7 +266,7 @@ def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes, bytes
     size = -(-bits * (int(frames) if frames.isdecimal() else 1) // 8)
     for element in dicom.elements:
         if element.tag == _PIXEL_DATA and element.value + size < element.value_end and size:
-            yield element.tag, b"UN", dicom.buffer[element.value + size : element.value_end], b""
+            yield element.tag, b"UN", dicom.buffer[element.value + size : element.value_end]
 
 
 def _same_pixels(source: DicomBytes, result: DicomBytes) -> bool:
@@ -266,9 +274,18 @@ def _same_pixels(source: DicomBytes, result: DicomBytes) -> bool:
     theirs = [(e.value, e.value_end) for e in source.elements if e.tag in PIXEL_TAGS]
     if [end - start for start, end in ours] != [end - start for start, end in theirs]:
         return False
-    for (a, end), (b, _) in zip(ours, theirs, strict=True):
-        for offset in range(0, end - a, _COMPARED_AT_ONCE):
-            size = min(_COMPARED_AT_ONCE, end - a - offset)
-            if result.buffer[a + offset : a + offset + size] != source.buffer[b + offset : b + offset + size]:
-                return False
-    return True
+    return all(
+        _same(result.buffer, a, source.buffer, b, end - a) for (a, end), (b, _) in zip(ours, theirs, strict=True)
+    )
+
+
+def _same(left: Buffer, a: int, right: Buffer, b: int, size: int) -> bool:
+    """Compare two stretches of bytes without copying those of small files."""
+    if isinstance(left, bytes):
+        with memoryview(right) as view, view[b : b + size] as part:
+            return left.startswith(part, a)
+    return all(
+        left[a + offset : a + min(offset + _COMPARED_AT_ONCE, size)]
+        == right[b + offset : b + min(offset + _COMPARED_AT_ONCE, size)]
+        for offset in range(0, size, _COMPARED_AT_ONCE)
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.selection import quarantine_reason
-from petct_cli.dicom.deid.syntax import DicomBytes, DicomSyntaxError, read_dicom
+from petct_cli.dicom.deid.syntax import DicomBytes, DicomSyntaxError, parse_dicom, read_bytes
 from petct_cli.dicom.deid.values import age_between, cap_age
 
 _MAX_NAME = 8
@@ -42,6 +43,8 @@ class Survey:
         PatientID + IssuerOfPatientID, else the StudyInstanceUID: what the pseudonym and the day offset derive from.
     images, quarantined
         Objects in a stable order that does not depend on file names.
+    digests
+        SHA-256 of every file, in the order given, whatever it is.
     facts
         sex, age (capped), height_m, weight_kg and the original study_date as found, all optional.
     """
@@ -57,6 +60,7 @@ class Survey:
     duplicates: int
     identifiers: Identifiers
     facts: Mapping[str, str] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
 
     def names(self) -> list[tuple[Instance, str]]:
         """Return each image with its place below the study's folder: ``CT_001/000001.dcm``."""
@@ -82,8 +86,8 @@ class FileError(RecordError):
         self.path = path
 
 
-def survey_study(files: Sequence[Path], hashes: Sequence[str], preset: str) -> Survey:
-    """Read the headers of a study's files, whose `hashes` tell copies of one object apart from others.
+def survey_study(files: Sequence[Path], preset: str) -> Survey:
+    """Read a study's files once: their hashes, which tell copies of one object apart from others, and their headers.
 
     Raises
     ------
@@ -96,13 +100,17 @@ def survey_study(files: Sequence[Path], hashes: Sequence[str], preset: str) -> S
     collector = Collector(load_profile(preset))
     instances: list[Instance] = []
     patients: set[tuple[str, str]] = set()
-    digests: set[str] = set()
+    digests: list[str] = []
+    seen: set[str] = set()
     facts: dict[str, str] = {}
     accession = manufacturer = ""
     not_dicom = duplicates = 0
-    for place, (path, digest) in enumerate(zip(files, hashes, strict=True), start=1):
+    for place, path in enumerate(files, start=1):
+        data = read_bytes(path)
+        digest = sha256_bytes(data)
+        digests.append(digest)
         try:
-            dicom = read_dicom(path)
+            dicom = parse_dicom(data)
         except DicomSyntaxError as error:
             if error.code == "not_dicom":
                 not_dicom += 1
@@ -114,16 +122,17 @@ def survey_study(files: Sequence[Path], hashes: Sequence[str], preset: str) -> S
             instances.append(instance)
             continue
         patients.add((dicom.text(0x00100020), dicom.text(0x00100021)))
-        if instance.digest in digests:
+        if digest in seen:
             duplicates += 1
             continue
-        digests.add(instance.digest)
+        seen.add(digest)
         instances.append(instance)
         manufacturer = manufacturer or dicom.text(0x00080070)
         accession = accession or dicom.text(0x00080050)
         for name, value in _facts(dicom).items():
             facts.setdefault(name, value)
-    return _survey(instances, patients, facts, accession, manufacturer, not_dicom, duplicates, collector.found)
+    survey = _survey(instances, patients, facts, accession, manufacturer, not_dicom, duplicates, collector.found)
+    return replace(survey, digests=tuple(digests))
 
 
 def _survey(
