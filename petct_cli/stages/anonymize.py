@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
 from petct_cli.dataset.matching import load_reports
-from petct_cli.dicom.deid.profile import load_profile
+from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, survey_study
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
@@ -75,6 +75,8 @@ class Anonymize:
         What all pseudonyms and day offsets derive from.
     reports
         File or folder of reports; None: the report that the record names.
+    profile, switches
+        Preset of PS3.15 Annex E, and the options turned on or off beside it (`petct_cli.dicom.deid.profile.choose`).
     keep_period
         ``year`` or ``month`` of the study that the record may still tell, for splits by time.
     quarantine
@@ -86,6 +88,7 @@ class Anonymize:
     out: Path
     key: Key
     profile: str = "tcia"
+    switches: Mapping[str, bool | None] = field(default_factory=dict)
     reports: Path | None = None
     keep_period: str | None = None
     quarantine: Path | None = None
@@ -96,11 +99,16 @@ class Anonymize:
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
-        load_profile(self.profile)
+        choose(self.profile, self.switches)
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
         refuse_inside(self.out, self.private_log, "--private-log", "private_log_inside_output")
+
+    @property
+    def choice(self) -> Choice:
+        """The preset with its options as switched."""
+        return choose(self.profile, self.switches)
 
     def __call__(self, record: Record) -> Iterable[Record]:
         """Return the study's new record; a failed one keeps its pseudonym and nothing else of the input."""
@@ -152,7 +160,7 @@ class Anonymize:
         source = report_of(record)
         truth = bytes_of(record.truth.lesions if record.truth else None, "truth_missing")
         try:
-            survey = survey_study(files, self.profile)
+            survey = survey_study(files, self.choice)
         except FileError as error:
             self.note_bad_file(self.key.study(record.id), error)
             raise
@@ -165,7 +173,8 @@ class Anonymize:
             inputs.append(self.key.fingerprint(_reports_hash(self.reports)))
         options = {
             "profile": self.profile,
-            "edition": load_profile(self.profile).edition,
+            "options": list(self.choice.options),
+            "edition": load_profile(self.choice).edition,
             "key_id": self.key.key_id,
             "keep_period": self.keep_period,
         }

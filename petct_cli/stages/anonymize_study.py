@@ -43,7 +43,7 @@ class StudyWork:
         self.final = stage.out / name
         self.survey = survey
         self.days = stage.key.day_offset(self.survey.patient)
-        self.profile = load_profile(stage.profile)
+        self.profile = load_profile(stage.choice)
         self.shift = None if self.profile.has("retain_full_dates") else self.days
         self.pseudonym = stage.key.patient(self.survey.patient)
 
@@ -100,7 +100,7 @@ class StudyWork:
 
         rewriter = Rewriter(
             key=self.stage.key,
-            preset=self.stage.profile,
+            choice=self.stage.choice,
             patient=survey.patient,
             patient_id=survey.patient_id,
             clean=clean,

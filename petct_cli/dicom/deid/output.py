@@ -8,22 +8,19 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.store import start_writing_back
 from petct_cli.dicom.deid.charset import decode_text
-from petct_cli.dicom.deid.known import Known
+from petct_cli.dicom.deid.codestream import beside_pixels
+from petct_cli.dicom.deid.known import Hit, Known
 from petct_cli.dicom.deid.profile import Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter, join
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
 from petct_cli.dicom.deid.syntax import (
     DEFLATED_LE,
     EXPLICIT,
-    EXPLICIT_BE,
-    EXPLICIT_LE,
     IMPLICIT,
-    IMPLICIT_LE,
     ITEM,
     PIXEL_TAGS,
     Buffer,
@@ -35,22 +32,16 @@ from petct_cli.dicom.deid.syntax import (
     items,
     parse,
     read_dicom,
+    whole_items,
 )
 
 _SOP_INSTANCE, _CHARSET = 0x00080018, 0x00080005
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})
-_SHORTEST_ID_AMONG_NUMBERS = 6
+_SHORT_AMONG_NUMBERS = 6
 _COMPARED_AT_ONCE = 1 << 22
 _MAX_PARTS = 1000  # IOV_MAX is 1024
-_PIXEL_DATA, _ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = (
-    0x7FE00010,
-    0x00280010,
-    0x00280011,
-    0x00280002,
-    0x00280100,
-    0x00280008,
-)
-_NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
+_ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280100, 0x00280008
+_FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 IMPLEMENTATION_VERSION = b"PETCT"
 
 
@@ -63,7 +54,7 @@ def write_deidentified(dicom: DicomBytes, target: Path, rewriter: Rewriter, age:
         PatientAge derived from the birth date, for objects that have none.
     """
     sop_class = sop_class_of(dicom)
-    profile = load_profile(rewriter.preset, sop_class)
+    profile = load_profile(rewriter.choice, sop_class)
     clean_pixels = profile.has("clean_pixel_data") and has_clean_pixels(dicom)
     inserts = _inserts(dicom, profile, rewriter, clean_pixels=clean_pixels, age=age)
     pieces = rewriter.data_set(dicom.buffer, dicom.elements, dicom.syntax, sop_class, inserts)
@@ -117,7 +108,7 @@ def _inserts(
         0x00100010: (b"PN", pseudonym),
         0x00100020: (b"LO", pseudonym),
         0x00120062: (b"CS", b"YES"),
-        0x00120063: (b"LO", f"PS3.15 Annex E {profile.edition}; petct profile {profile.name}".encode()),
+        0x00120063: (b"LO", f"PS3.15 Annex E {profile.edition}\\petct profile {profile.name}".encode()),
         0x00120064: (b"SQ", _method_codes(profile, dicom.syntax, clean_pixels=clean_pixels)),
         0x00280303: (b"CS", temporal),
     }
@@ -143,7 +134,6 @@ def _method_codes(profile: Profile, syntax: Syntax, *, clean_pixels: bool) -> by
 def _file_meta(dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_class: str) -> bytes:
     instance = (dicom.value(_SOP_INSTANCE) or dicom.meta_value(0x00020003)).rstrip(b" \0")
     new = rewriter.uid(instance) if not profile.has("retain_uids") else instance
-    rewriter.written.add((0x00020003, new))
     fields = (
         (0x00020001, b"OB", b"\0\1"),
         (0x00020002, b"UI", _uid_or_nothing(sop_class)),
@@ -152,6 +142,7 @@ def _file_meta(dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_clas
         (0x00020012, b"UI", profile.implementation_uid.encode()),
         (0x00020013, b"SH", IMPLEMENTATION_VERSION),
     )
+    rewriter.written.update((tag, value.rstrip(b"\0")) for tag, _, value in fields)
     body = b"".join(encode_element(tag, vr, value, EXPLICIT) for tag, vr, value in fields)
     return encode_element(0x00020000, b"UL", len(body).to_bytes(4, "little"), EXPLICIT) + body
 
@@ -209,7 +200,7 @@ class ResidualScan:
                     continue
                 self._seen.add((element.tag, charset + value))
                 inner = IMPLICIT if element.vr == b"UN" else syntax
-                for item in items(value, 0, len(value), inner):
+                for item in whole_items(value, 0, len(value), inner):
                     self._level(value, parse(value, item.value, item.value_end, inner), inner, charset)
                 continue
             if element.tag == _CHARSET:
@@ -236,10 +227,19 @@ class ResidualScan:
             if text in self.proven:
                 return None
             for hit in self.known.find(text):
-                among_numbers = vr in _NUMERIC and hit.kind == "id"
-                if not among_numbers or hit.end - hit.start >= _SHORTEST_ID_AMONG_NUMBERS:
+                if not _by_chance(hit, vr):
                     return hit.kind
         return None
+
+
+def _by_chance(hit: Hit, vr: bytes) -> bool:
+    """Say whether a hit among numbers and times means nothing: 110000 is a time of day, and a PatientID of some."""
+    if vr == b"TM":
+        return hit.kind in ("id", "date")
+    size = hit.end - hit.start
+    return vr in _NUMERIC and (
+        (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
+    )
 
 
 def _readings(value: bytes, charset: bytes) -> Iterator[str]:
@@ -255,18 +255,26 @@ def _readings(value: bytes, charset: bytes) -> Iterator[str]:
 
 
 def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield what a native PixelData holds beyond its pixels: nobody sees it, and it is copied like them."""
-    if dicom.transfer_syntax not in _NATIVE:
-        return
-    order: Literal["little", "big"] = "little" if dicom.syntax.little else "big"
-    bits = 1
-    for tag in (_ROWS, _COLUMNS, _SAMPLES, _BITS):
-        bits *= int.from_bytes(dicom.value(tag) or b"\1\0", order)
-    frames = dicom.text(_FRAMES)
-    size = -(-bits * (int(frames) if frames.isdecimal() else 1) // 8)
+    """Yield what pixel data hold beside pixels: nobody sees it, and it is copied like them."""
     for element in dicom.elements:
-        if element.tag == _PIXEL_DATA and element.value + size < element.value_end and size:
-            yield element.tag, b"UN", dicom.buffer[element.value + size : element.value_end]
+        if element.tag not in PIXEL_TAGS:
+            continue
+        if element.undefined:
+            found = items(dicom.buffer, element.value, element.value_end, dicom.syntax)
+            fragments = (dicom.buffer[item.value : item.value_end] for item in found[1:])
+            yield from ((element.tag, b"UN", data) for data in beside_pixels(fragments))
+        elif size := _pixel_bytes(dicom, element.tag):
+            data = dicom.buffer[element.value + size : element.value_end]
+            if data:
+                yield element.tag, b"UN", data
+
+
+def _pixel_bytes(dicom: DicomBytes, tag: int) -> int:
+    """Return how many bytes the pixels of a native image take, 0 when the header does not say."""
+    bits = _FLOAT_BITS.get(tag) or dicom.number(_BITS, 0)
+    frames = dicom.text(_FRAMES)
+    samples = dicom.number(_ROWS, 0) * dicom.number(_COLUMNS, 0) * dicom.number(_SAMPLES, 1)
+    return -(-bits * samples * (int(frames) if frames.isdecimal() else 1) // 8)
 
 
 def _same_pixels(source: DicomBytes, result: DicomBytes) -> bool:

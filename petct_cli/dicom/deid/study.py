@@ -9,12 +9,10 @@ from pathlib import Path
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
-from petct_cli.dicom.deid.profile import load_profile
+from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_rules
 from petct_cli.dicom.deid.selection import quarantine_reason
 from petct_cli.dicom.deid.syntax import DicomBytes, DicomSyntaxError, parse_dicom, read_bytes
 from petct_cli.dicom.deid.values import age_between, cap_age
-
-_MAX_NAME = 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class FileError(RecordError):
         self.path = path
 
 
-def survey_study(files: Sequence[Path], preset: str) -> Survey:
+def survey_study(files: Sequence[Path], choice: Choice | str) -> Survey:
     """Read a study's files once: their hashes, which tell copies of one object apart from others, and their headers.
 
     Raises
@@ -97,7 +95,8 @@ def survey_study(files: Sequence[Path], preset: str) -> Survey:
     FileError
         ``dicom_truncated``: a file cannot be read to its end.
     """
-    collector = Collector(load_profile(preset))
+    profile = load_profile(choice)
+    collector = Collector(profile)
     instances: list[Instance] = []
     patients: set[tuple[str, str]] = set()
     digests: list[str] = []
@@ -117,7 +116,7 @@ def survey_study(files: Sequence[Path], preset: str) -> Survey:
                 continue
             raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
         collector.add(dicom)
-        instance = _instance(dicom, path, place, digest)
+        instance = _instance(dicom, path, place, digest, profile)
         if instance.reason == "dicomdir":
             instances.append(instance)
             continue
@@ -175,8 +174,8 @@ def _survey(
     )
 
 
-def _instance(dicom: DicomBytes, path: Path, place: int, digest: str) -> Instance:
-    modality = "".join(letter for letter in dicom.text(0x00080060) if letter.isascii() and letter.isalnum())
+def _instance(dicom: DicomBytes, path: Path, place: int, digest: str, profile: Profile) -> Instance:
+    modality = dicom.text(0x00080060).upper()
     return Instance(
         path=path,
         place=place,
@@ -184,10 +183,10 @@ def _instance(dicom: DicomBytes, path: Path, place: int, digest: str) -> Instanc
         study_uid=dicom.text(0x0020000D),
         series_uid=dicom.text(0x0020000E),
         sop_uid=dicom.text(0x00080018),
-        modality=modality[:_MAX_NAME].upper() or "XX",
+        modality=modality if modality in load_rules()["modalities"]["shown"] else "OT",
         series_number=_integer(dicom.text(0x00200011)),
         instance_number=_integer(dicom.text(0x00200013)),
-        reason=quarantine_reason(dicom),
+        reason=quarantine_reason(dicom, profile),
     )
 
 

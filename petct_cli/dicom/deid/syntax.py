@@ -101,6 +101,11 @@ class DicomBytes:
         """Return a top-level value of the default repertoire as text without padding."""
         return (self.value(tag) or b"").decode("latin-1").strip(" \0")
 
+    def number(self, tag: int, default: int) -> int:
+        """Return a top-level value of VR US, `default` when it is not there."""
+        value = self.value(tag)
+        return int.from_bytes(value[:2], "little" if self.syntax.little else "big") if value else default
+
 
 def read_bytes(path: str | Path) -> Buffer:
     """Return the bytes of a file; one beyond `LARGEST_READ` is mapped, so that a long multi-frame object is not loaded.
@@ -339,6 +344,20 @@ def items(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 
                 raise _truncated()
             found.append(Element(ITEM, b"", position, value, stop, stop, False))
             position = stop
+    return found
+
+
+def whole_items(buffer: Buffer, position: int, end: int, syntax: Syntax) -> list[Element]:
+    """Return the items of a sequence value that fill it to its last byte.
+
+    Raises
+    ------
+    DicomSyntaxError
+        ``dicom_damaged`` when bytes are left beside the items: nobody reads them, and anything can stand there.
+    """
+    found = items(buffer, position, end, syntax)
+    if (found[-1].end if found else position) != end:
+        raise DicomSyntaxError("dicom_damaged", "a sequence holds more than its items")
     return found
 
 

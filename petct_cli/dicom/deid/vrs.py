@@ -6,6 +6,15 @@ from functools import cache
 
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 KNOWN_VRS = LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+TEXT_VRS = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})
+
+
+@cache
+def is_known(tag: int) -> bool:
+    """Say whether the data dictionary has `tag` (retired and repeating groups included)."""
+    from pydicom.datadict import dictionary_has_tag, repeater_has_tag
+
+    return bool(dictionary_has_tag(tag) or repeater_has_tag(tag))
 
 
 @cache
