@@ -154,6 +154,42 @@ def test_pixels_that_may_be_text_are_set_aside() -> None:
     assert quarantine_reason(parse_dicom(saved(overlaid())), profile) is None
 
 
+def test_bytes_after_the_last_pixel_are_set_aside() -> None:
+    profile = load_profile("tcia")
+    image = {"Rows": 2, "Columns": 2, "BitsAllocated": 16}
+    after = ct(**image, PixelData=bytes(8) + b"SOMEBODY")
+    assert quarantine_reason(parse_dicom(saved(after)), profile) == "bytes_after_pixels"
+    assert quarantine_reason(parse_dicom(saved(ct(**image, PixelData=bytes(12)))), profile) is None
+
+
+@pytest.mark.parametrize("keyword", ["WaveformData", "PulseSequenceName"])
+def test_bulk_that_cannot_be_looked_at_goes(keyword: str, tmp_path: Path) -> None:
+    item = Dataset()
+    item.add_new(keyword, "OB", b"BS Le Thi Mai at ZZLEAK0001 ")
+    out = deidentify(saved(ct(WaveformSequence=Sequence([item]))), tmp_path)[0]
+    assert b"ZZLEAK" not in out
+
+
+def test_sequences_deeper_than_any_real_one_are_a_fault_with_a_code(tmp_path: Path) -> None:
+    from petct_cli.dicom.deid.study import FileError, survey_study
+
+    value = b""
+    for _ in range(1000):
+        value = (
+            b"\x08\x00\x15\x11SQ\0\0"
+            + (len(value) + 8).to_bytes(4, "little")
+            + b"\xfe\xff\x00\xe0"
+            + len(value).to_bytes(4, "little")
+            + value
+        )
+    data = saved(ct())
+    place = data.index(b"\x10\x00\x10\x00PN")
+    (tmp_path / "a").write_bytes(data[:place] + value + data[place:])
+    with pytest.raises(FileError) as caught:
+        survey_study([tmp_path / "a"], "tcia")
+    assert caught.value.code == "dicom_too_deep"
+
+
 def test_an_unknown_modality_names_nothing(tmp_path: Path) -> None:
     from petct_cli.dicom.deid.study import survey_study
 

@@ -11,6 +11,7 @@ from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.profile import Profile
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
+    MAX_DEPTH,
     Buffer,
     DicomBytes,
     DicomSyntaxError,
@@ -18,6 +19,7 @@ from petct_cli.dicom.deid.syntax import (
     Syntax,
     items,
     parse,
+    too_deep,
 )
 from petct_cli.dicom.deid.vrs import TEXT_VRS, is_standard_uid, meant_vr
 
@@ -81,7 +83,7 @@ class Collector:
             return "uids"
         return ""
 
-    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes) -> None:
+    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes, depth: int = 0) -> None:
         kinds, seen = self._kinds, self._seen
         for element in elements:
             tag, vr = element.tag, element.vr
@@ -97,16 +99,18 @@ class Collector:
                 continue
             seen.add((tag, charset, value))
             if kind == "items":
-                self._items(buffer, element, syntax, charset)
+                self._items(buffer, element, syntax, charset, depth + 1)
             else:
                 self._value(kind, value, charset)
 
-    def _items(self, buffer: Buffer, element: Element, syntax: Syntax, charset: bytes) -> None:
+    def _items(self, buffer: Buffer, element: Element, syntax: Syntax, charset: bytes, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise too_deep()
         inner = IMPLICIT if element.vr == b"UN" else syntax
         try:
             # Not only of sequences in order: what a damaged one says of the patient is looked for, too.
             for item in items(buffer, element.value, element.value_end, inner):
-                self._level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset)
+                self._level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset, depth)
         except DicomSyntaxError:
             return
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.store import start_writing_back
+from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
-from petct_cli.dicom.deid.codestream import beside_pixels
 from petct_cli.dicom.deid.known import Hit, Known
 from petct_cli.dicom.deid.profile import Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter, join
@@ -29,7 +29,6 @@ from petct_cli.dicom.deid.syntax import (
     Syntax,
     encode_element,
     encode_head,
-    items,
     parse,
     read_dicom,
     whole_items,
@@ -40,8 +39,6 @@ _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"
 _SHORT_AMONG_NUMBERS = 6
 _COMPARED_AT_ONCE = 1 << 22
 _MAX_PARTS = 1000  # IOV_MAX is 1024
-_ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280100, 0x00280008
-_FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 IMPLEMENTATION_VERSION = b"PETCT"
 
 
@@ -185,8 +182,8 @@ class ResidualScan:
         for element in result.meta:
             self._search(element.tag, element.vr, result.head[element.value : element.value_end], b"")
         self._level(result.buffer, result.elements, result.syntax, b"")
-        for tag, vr, value in _beyond_pixels(result):
-            self._search(tag, vr, value, b"")
+        for tag, value in beside_pixels(result):
+            self._search(tag, b"UN", value, b"")
         return result
 
     def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes) -> None:
@@ -252,29 +249,6 @@ def _readings(value: bytes, charset: bytes) -> Iterator[str]:
     elif not value.isascii():
         for encoding in ("utf-8", "latin-1", "cp1258", "gb18030"):
             yield value.decode(encoding, "replace")
-
-
-def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield what pixel data hold beside pixels: nobody sees it, and it is copied like them."""
-    for element in dicom.elements:
-        if element.tag not in PIXEL_TAGS:
-            continue
-        if element.undefined:
-            found = items(dicom.buffer, element.value, element.value_end, dicom.syntax)
-            fragments = (dicom.buffer[item.value : item.value_end] for item in found[1:])
-            yield from ((element.tag, b"UN", data) for data in beside_pixels(fragments))
-        elif size := _pixel_bytes(dicom, element.tag):
-            data = dicom.buffer[element.value + size : element.value_end]
-            if data:
-                yield element.tag, b"UN", data
-
-
-def _pixel_bytes(dicom: DicomBytes, tag: int) -> int:
-    """Return how many bytes the pixels of a native image take, 0 when the header does not say."""
-    bits = _FLOAT_BITS.get(tag) or dicom.number(_BITS, 0)
-    frames = dicom.text(_FRAMES)
-    samples = dicom.number(_ROWS, 0) * dicom.number(_COLUMNS, 0) * dicom.number(_SAMPLES, 1)
-    return -(-bits * samples * (int(frames) if frames.isdecimal() else 1) // 8)
 
 
 def _same_pixels(source: DicomBytes, result: DicomBytes) -> bool:

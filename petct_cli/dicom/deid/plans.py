@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from petct_cli.dicom.deid.profile import Profile
 from petct_cli.dicom.deid.syntax import PIXEL_TAGS
-from petct_cli.dicom.deid.vrs import TEXT_VRS, is_known, meant_vr
+from petct_cli.dicom.deid.vrs import BULK_VRS, TEXT_VRS, is_known, meant_vr
 
 CODED_VRS = frozenset({b"CS"})
 # Numbers and times written as characters: what else stands in them is emptied.
 WRITTEN_NUMBERS = frozenset({b"DS", b"IS", b"TM"})
-_BULK_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
 PATIENT_NAME, PATIENT_ID, PATIENT_AGE, CHARSET = 0x00100010, 0x00100020, 0x00101010, 0x00080005
 _TIMEZONE = 0x00080201
 
@@ -80,7 +79,7 @@ def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # no
         return "technical" if vr in TEXT_VRS else "keep"
     if vr in TEXT_VRS or vr in CODED_VRS:
         return "clean"
-    return "empty" if vr not in _BULK_VRS else "drop"
+    return "empty" if vr not in BULK_VRS else "drop"
 
 
 def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
@@ -98,5 +97,7 @@ def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one 
         return "clean"
     if vr == b"UN" or not is_known(tag):
         # What no dictionary knows could hold anything.
+        return "drop"
+    if vr in BULK_VRS and tag not in profile.kept_bulk:
         return "drop"
     return "number" if vr in WRITTEN_NUMBERS else "keep"

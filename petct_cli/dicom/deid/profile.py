@@ -65,6 +65,7 @@ class Profile:
     safe_private: tuple[SafePrivate, ...]
     class_uids: frozenset[int]
     technical_text: frozenset[int]
+    kept_bulk: frozenset[int]
     implementation_uid: str
     rules: Mapping[str, Any] = field(repr=False)
 
@@ -184,6 +185,7 @@ def load_profile(choice: Choice | str = "tcia", sop_class: str = "") -> Profile:
         safe_private=_safe_private(rules) if "retain_safe_private" in chosen else (),
         class_uids=frozenset(int(tag, 16) for tag in rules["uids"]["classes"]),
         technical_text=frozenset(int(tag, 16) for tag in rules["technical_text"]["tags"]),
+        kept_bulk=frozenset(int(tag, 16) for tag in rules["bulk"]["kept"]),
         implementation_uid=rules["uids"]["implementation"],
         rules=rules,
     )

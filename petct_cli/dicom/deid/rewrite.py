@@ -20,6 +20,7 @@ from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
     ITEM,
     ITEM_END,
+    MAX_DEPTH,
     SEQUENCE_END,
     UNDEFINED,
     Buffer,
@@ -29,6 +30,7 @@ from petct_cli.dicom.deid.syntax import (
     encode_element,
     encode_head,
     parse,
+    too_deep,
     whole_items,
 )
 from petct_cli.dicom.deid.values import cap_age, dummy, shift_dates
@@ -65,7 +67,11 @@ class _Level:
     charset: bytes
     profile: Profile
     sop_class: str
-    top: bool
+    depth: int
+
+    @property
+    def top(self) -> bool:
+        return self.depth == 0
 
 
 class _Pieces:
@@ -175,7 +181,7 @@ class Rewriter:
         inserts
             (VR, value) by tag of the elements that are written whatever the input holds.
         """
-        level = _Level(buffer, syntax, b"", load_profile(self.choice, sop_class), sop_class, top=True)
+        level = _Level(buffer, syntax, b"", load_profile(self.choice, sop_class), sop_class, depth=0)
         pieces = _Pieces()
         kept = [element for element in elements if element.tag not in inserts]
         pending = sorted(inserts)
@@ -306,6 +312,8 @@ class Rewriter:
 
     def _sequence(self, level: _Level, element: Element) -> Outcome:
         """Rewrite the items of a sequence; as it is when nothing in it changes."""
+        if level.depth >= MAX_DEPTH:
+            raise too_deep()
         buffer = level.buffer
         inner = IMPLICIT if element.vr == b"UN" else level.syntax
         before = self.counts
@@ -315,7 +323,7 @@ class Rewriter:
         try:
             for item in whole_items(buffer, element.value, element.value_end, inner):
                 pieces = _Pieces()
-                below = _Level(buffer, inner, level.charset, level.profile, level.sop_class, top=False)
+                below = _Level(buffer, inner, level.charset, level.profile, level.sop_class, level.depth + 1)
                 self._rewrite(below, parse(buffer, item.value, item.value_end, inner), pieces)
                 # The four bytes after a delimiter's tag are its length, nought, and a place to hide.
                 changed |= pieces.changed or any(buffer[item.value_end + 4 : item.end])

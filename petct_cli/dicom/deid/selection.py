@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from petct_cli.dicom.deid.beside_pixels import has_bytes_after_pixels
 from petct_cli.dicom.deid.profile import Profile, load_rules
 from petct_cli.dicom.deid.syntax import DicomBytes
 
@@ -59,6 +60,8 @@ def _reason_by_pixels(dicom: DicomBytes, rules: Mapping[str, Any]) -> str | None
         return "secondary_capture"
     if sop_class_of(dicom) in rules["sop_classes"]["grayscale"] and dicom.number(_SAMPLES_PER_PIXEL, 1) != 1:
         return "colour_image"
+    if has_bytes_after_pixels(dicom):
+        return "bytes_after_pixels"
     return "embedded_overlay" if _has_embedded_overlay(dicom) else None
 
 

@@ -11,7 +11,7 @@ from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
 from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_rules
 from petct_cli.dicom.deid.selection import quarantine_reason
-from petct_cli.dicom.deid.syntax import DicomBytes, DicomSyntaxError, parse_dicom, read_bytes
+from petct_cli.dicom.deid.syntax import DicomBytes, parse_dicom, read_bytes
 from petct_cli.dicom.deid.values import age_between, cap_age
 
 
@@ -110,12 +110,12 @@ def survey_study(files: Sequence[Path], choice: Choice | str) -> Survey:
         digests.append(digest)
         try:
             dicom = parse_dicom(data)
-        except DicomSyntaxError as error:
+            collector.add(dicom)
+        except RecordError as error:
             if error.code == "not_dicom":
                 not_dicom += 1
                 continue
             raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
-        collector.add(dicom)
         instance = _instance(dicom, path, place, digest, profile)
         if instance.reason == "dicomdir":
             instances.append(instance)

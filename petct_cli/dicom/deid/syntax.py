@@ -263,6 +263,11 @@ def _truncated() -> DicomSyntaxError:
     return DicomSyntaxError("dicom_truncated", "the file ends in the middle of an element")
 
 
+def too_deep() -> RecordError:
+    """Return the fault of sequences beyond `MAX_DEPTH`; no mere syntax error, which would only cost the sequence."""
+    return RecordError("dicom_too_deep", "sequences are nested too deeply")
+
+
 def _element(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int) -> Element:
     """Read one explicit element of any VR; an unknown VR is a long one (PS3.5 7.1.2), in damaged files a short one."""
     group, number, vr, length = _EXPLICIT_HEAD[syntax.little].unpack_from(buffer, position)
@@ -288,7 +293,7 @@ def _undefined(
 ) -> Element:
     """Find the end of an element of undefined length: fragments, or items."""
     if depth > MAX_DEPTH:
-        raise DicomSyntaxError("dicom_too_deep", "sequences are nested too deeply")
+        raise too_deep()
     if tag in PIXEL_TAGS or vr in (b"OB", b"OW"):
         stop = _skip_fragments(buffer, value, end, syntax)
     else:
@@ -363,7 +368,7 @@ def whole_items(buffer: Buffer, position: int, end: int, syntax: Syntax) -> list
 
 def _end_of_item(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int) -> int:
     if depth > MAX_DEPTH:
-        raise DicomSyntaxError("dicom_too_deep", "sequences are nested too deeply")
+        raise too_deep()
     while position + 8 <= end:
         if _item_head(buffer, position, syntax)[0] == ITEM_END:
             return position

@@ -1,4 +1,4 @@
-"""What compressed pixel data can hold beside pixels: comments, application segments, boxes, bytes after the end.
+"""What pixel data can hold beside pixels: bytes after the last pixel, and in compressed ones comments and boxes.
 
 Pixel data are copied bit for bit, so none of this is taken out; `output.ResidualScan` searches it and refuses a hit.
 """
@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from petct_cli.dicom.deid.syntax import PIXEL_TAGS, DicomBytes, items
+
+_ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280100, 0x00280008
+_MOST_DIGITS = 12  # of an IS
+_FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
+
 _SOI, _EOI, _SOC = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f"
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _CODESTREAM_BOX = b"jp2c"
@@ -14,7 +20,41 @@ _SOS, _SOT, _J2K_COMMENT = 0xDA, 0x90, 0x64
 _FIRST_APPLICATION, _LAST_APPLICATION, _COMMENT = 0xE0, 0xEF, 0xFE
 
 
-def beside_pixels(fragments: Iterable[bytes]) -> Iterator[bytes]:
+def beside_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and bytes of what the pixel data of an object hold beside pixels: nobody sees it."""
+    for element in dicom.elements:
+        if element.tag not in PIXEL_TAGS:
+            continue
+        if element.undefined:
+            found = items(dicom.buffer, element.value, element.value_end, dicom.syntax)
+            fragments = (dicom.buffer[item.value : item.value_end] for item in found[1:])
+            yield from ((element.tag, data) for data in beside_frames(fragments))
+        else:
+            size = _pixel_bytes(dicom, element.tag)
+            if size and element.value + size < element.value_end:
+                yield element.tag, dicom.buffer[element.value + size : element.value_end]
+
+
+def has_bytes_after_pixels(dicom: DicomBytes) -> bool:
+    """Say whether native pixel data go on after their last pixel with more than padding (one byte, or nought)."""
+    return any(
+        not element.undefined
+        and (size := _pixel_bytes(dicom, element.tag))
+        and any(dicom.buffer[element.value + size + 1 : element.value_end])
+        for element in dicom.elements
+        if element.tag in PIXEL_TAGS
+    )
+
+
+def _pixel_bytes(dicom: DicomBytes, tag: int) -> int:
+    """Return how many bytes the pixels of a native image take, 0 when the header does not say."""
+    bits = _FLOAT_BITS.get(tag) or dicom.number(_BITS, 0)
+    frames = dicom.text(_FRAMES)[:_MOST_DIGITS]
+    samples = dicom.number(_ROWS, 0) * dicom.number(_COLUMNS, 0) * dicom.number(_SAMPLES, 1)
+    return -(-bits * samples * (int(frames) if frames.isdecimal() else 1) // 8)
+
+
+def beside_frames(fragments: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the bytes of encapsulated frames that are no image (ISO/IEC 10918-1, 14495-1, 15444-1).
 
     Parameters
