@@ -248,6 +248,23 @@ class Score(Record):
     counts: dict[str, float] | None = None
 
 
+class Crosswalk(Record):
+    """A line of the re-identification table: sealed, or opened again by who holds the key file."""
+
+    TYPE: ClassVar[str] = "crosswalk"
+
+    patient: str
+    key_id: str
+    sealed: str | None = None
+    patient_id: str | None = None
+    issuer: str | None = None
+    study_instance_uid: str | None = None
+    accession_number: str | None = None
+    study_date: str | None = None
+    day_offset: int | None = None
+    source: str | None = None
+
+
 class AnyRecord(Record):
     """A JSON object of unknown make (``petct score`` reads files that petct never wrote)."""
 
@@ -256,4 +273,4 @@ class AnyRecord(Record):
     id: str = ""
 
 
-MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score)}
+MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score, Crosswalk)}

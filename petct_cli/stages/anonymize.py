@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 
@@ -19,9 +19,10 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
 from petct_cli.dataset.matching import load_reports
+from petct_cli.dicom.deid.crosswalk import CrosswalkFile
 from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
-from petct_cli.dicom.deid.study import FileError, survey_study
+from petct_cli.dicom.deid.study import FileError, Survey, survey_study
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
@@ -81,6 +82,8 @@ class Anonymize:
         ``year`` or ``month`` of the study that the record may still tell, for splits by time.
     quarantine
         Folder (mode 0700) that set-aside objects are copied to, unchanged.
+    crosswalk
+        File (mode 0600) that gets a sealed line per study: who is behind the pseudonym (`petct crosswalk` opens it).
     private_log
         File (mode 0600) that gets the real paths of bad files.
     """
@@ -92,6 +95,7 @@ class Anonymize:
     reports: Path | None = None
     keep_period: str | None = None
     quarantine: Path | None = None
+    crosswalk: Path | None = field(default=None, repr=False)
     private_log: Path | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "anonymize"
@@ -103,6 +107,7 @@ class Anonymize:
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
+        refuse_inside(self.out, self.crosswalk, "--crosswalk", "crosswalk_inside_output")
         refuse_inside(self.out, self.private_log, "--private-log", "private_log_inside_output")
 
     @property
@@ -160,11 +165,15 @@ class Anonymize:
         source = report_of(record)
         truth = bytes_of(record.truth.lesions if record.truth else None, "truth_missing")
         try:
-            survey = survey_study(files, self.choice)
+            survey = survey_study(files, self.choice, made_up_uid=record.id)
         except FileError as error:
             self.note_bad_file(self.key.study(record.id), error)
             raise
-        name = self.key.study(raw_study_id(survey.study_uid))
+        name = self.key.study(record.id if survey.study_uid == record.id else raw_study_id(survey.study_uid))
+        if self.crosswalk is not None:
+            # Before the work: who is behind a study that fails is asked most.
+            pseudonym, values = self.key.patient(survey.patient), identity_of(survey, self.key, files)
+            _crosswalk_file(self.crosswalk).add(self.key, name, pseudonym, values)
         inputs = [
             *sorted(self.key.fingerprint(digest) for digest in survey.digests),
             *(self.key.fingerprint(sha256_bytes(data)) for data in (source, truth) if data is not None),
@@ -206,6 +215,24 @@ class Anonymize:
                 os.close(descriptor)
         except OSError as fault:
             raise OutputError("private_log_unwritable", f"cannot write the private log: {fault.strerror}") from None
+
+
+def identity_of(survey: Survey, key: Key, files: Sequence[Path]) -> dict[str, Any]:
+    """Return what the crosswalk seals: who the patient and which the study is, and where it was found."""
+    return {
+        "patient_id": survey.patient_id,
+        "issuer": survey.issuer,
+        "study_instance_uid": survey.study_uid,
+        "accession_number": survey.accession,
+        "study_date": survey.facts.get("study_date", ""),
+        "day_offset": key.day_offset(survey.patient),
+        "source": os.path.commonpath([path.parent for path in files]),
+    }
+
+
+@lru_cache(maxsize=2)
+def _crosswalk_file(path: Path) -> CrosswalkFile:
+    return CrosswalkFile(path)
 
 
 @lru_cache(maxsize=2)

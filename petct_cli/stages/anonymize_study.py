@@ -18,7 +18,7 @@ from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.pseudonyms import raw_study_id
 from petct_cli.dicom.deid.rewrite import Rewriter
-from petct_cli.dicom.deid.study import Survey
+from petct_cli.dicom.deid.study import Instance, Survey
 from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
 from petct_cli.dicom.deid.values import shift_date
 from petct_cli.dicom.values import to_number
@@ -31,6 +31,8 @@ from petct_cli.stages.suv_proof import SuvProof
 
 if TYPE_CHECKING:
     from petct_cli.stages.anonymize import Anonymize
+
+_STUDY_UID, _SERIES_UID, _SOP_UID = 0x0020000D, 0x0020000E, 0x00080018
 
 
 class StudyWork:
@@ -113,11 +115,20 @@ class StudyWork:
             target = self.temporary / place
             target.parent.mkdir(exist_ok=True)
             dicom: DicomBytes = read_dicom(image.path)
-            write_deidentified(dicom, target, rewriter, survey.facts.get("age"))
+            write_deidentified(dicom, target, rewriter, survey.facts.get("age"), self._missing_uids(dicom, image))
             result = scan.check(dicom, target)
             if image.modality == "PT":
                 proof.add(target.parent.name, dicom, result)
         return rewriter, proof
+
+    def _missing_uids(self, dicom: DicomBytes, image: Instance) -> dict[int, str]:
+        """Return what stands in for UIDs that an object lacks, the same for all that belong together."""
+        made_up = {
+            _STUDY_UID: self.survey.study_uid,
+            _SERIES_UID: f"{self.survey.study_uid} {image.modality} {image.series_number}",
+            _SOP_UID: image.digest,
+        }
+        return {tag: source for tag, source in made_up.items() if not dicom.text(tag)}
 
     def _series(self) -> list[Series]:
         folders: dict[str, str] = {}
