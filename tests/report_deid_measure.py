@@ -70,6 +70,9 @@ def gone(text: str, start: int, end: int, spans: Iterable[tuple[int, int]], kind
     covered = {place for a, b in spans for place in range(max(a, start), min(b, end))}
     words_may_stay = kind in ("address", "known_address", "institution", "known_institution") and text[start:end] != text[start:end].lower()
     at = start
+    if kind == "date" and text[end - 6 : end - 5] == " " and text[end - 3] == ":":
+        # Times of day stay.
+        end -= 6
     for word in text[start:end].split():
         at = text.index(word, at)
         small = words_may_stay and word == word.lower() and not any(c.isdigit() for c in word)

@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from petct_cli.report.deid_marks import ADDRESS, CAPITAL, NUMBER, PHONE, Change
+from petct_cli.report.deid_marks import ADDRESS, CAPITAL, NUMBER, PHONE, SMALL, Change
+from petct_cli.report.deid_words import words
 
 _SOMEBODY = r"(?:bệnh\s+nhân|người\s+bệnh|BN)"
 _MIN_PHONE_DIGITS, _MAX_PHONE_DIGITS = 9, 12
+
+
+_SENTENCE = re.compile(rf"(?<=\s)([{CAPITAL}][{SMALL}]+)[ \t]+([{SMALL}]+)")
 
 
 class _Rule(NamedTuple):
@@ -65,7 +69,7 @@ _RULES = (
         "phone",
     ),
     _rule(
-        r"(?<![\w.,/+(])(?P<v>(?:\(?\+84\)?|\(?0084\)?|\(?0\d{1,3}\)?|84(?=[35789]\d{8}(?!\d)))"
+        r"(?<![\w.,/+])(?P<v>(?:\(?\+84\)?|\(?0084\)?|\(?0\d{1,3}\)?|84(?=[35789]\d{8}(?!\d)))"
         r"(?:[ .\-]{0,2}(?:\(0\) ?)?\d{1,9}){1,5})(?![\w/%])",
         PHONE,
         "bare_phone",
@@ -82,8 +86,18 @@ def labelled(text: str) -> Iterable[Change]:
         for match in pattern.finditer(text):
             start, end = match.span("v")
             value = text[start:end].rstrip()
+            if kind == "address":
+                value = _before_sentence(value)
             if kind == "bare_phone":
                 digits = sum(character.isdigit() for character in value)
                 if not _MIN_PHONE_DIGITS <= digits <= _MAX_PHONE_DIGITS:
                     continue
             yield Change(start, start + len(value), mark, kind.removeprefix("bare_"))
+
+
+def _before_sentence(value: str) -> str:
+    """Return an address without the sentence that follows it when the full stop is forgotten."""
+    for match in _SENTENCE.finditer(value):
+        if match.start() > 0 and (match[1].casefold(), match[2]) in words().follow:
+            return value[: match.start()].rstrip()
+    return value

@@ -22,6 +22,9 @@ _SMALL_NAME = re.compile(rf"(?<![\w])([{SMALL}]+) (thị|văn) ([{SMALL}]+(?: [{
 _NOT_AFTER_THI = frozenset({"lực", "giác", "trường", "thần", "kinh", "lưu", "bản", "phạm"})
 
 
+_FORMS_OF_ADDRESS = frozenset({"ông"})
+
+
 class Word(NamedTuple):
     """A capitalised word and where it stands."""
 
@@ -96,7 +99,10 @@ def _follows(word: Word, text: str) -> bool:
 
 def name_in(run: Sequence[Word], text: str) -> tuple[int, int]:
     """Return the half-open range of words of a run that are a name; an empty one when none is."""
-    for index in range(len(run)):
+    for index, word in enumerate(run):
+        if word.small in _FORMS_OF_ADDRESS and index + 2 < len(run) and starts_sentence(text, word.start) and _begins_name(run, index + 1):
+            # "Ông Kim Toàn": a form of address where a sentence begins, a family name elsewhere.
+            continue
         if _begins_name(run, index):
             return index, _end(run, index, text)
     return _unknown(run, text)
@@ -111,7 +117,7 @@ def _begins_name(run: Sequence[Word], index: int) -> bool:
         return False
     if (word.small, rest[0].small) in known.follow and not (len(rest) > 1 and rest[1].small in known.given):
         return False
-    if word.text == "Y" and len(rest[0].text) > 1 and rest[0].small not in known.vocabulary:
+    if word.text == "Y" and len(rest[0].text) > 1 and any(other.small not in known.vocabulary for other in rest[:2]):
         return True
     double = f"{word.small} {rest[0].small}"
     if double in known.surnames:
@@ -120,9 +126,9 @@ def _begins_name(run: Sequence[Word], index: int) -> bool:
         return True
     is_word = known.surnames.get(word.small)
     if is_word is None:
-        if not word.text.isascii():
-            return False
-        return _begins_plain(word, rest)
+        return word.text.isascii() and _begins_plain(word, rest)
+    if _acronym(rest[0]) and not word.text.isupper():
+        return False
     if not is_word:
         return True
     if word.text.isascii() and _begins_plain(word, rest):
@@ -142,6 +148,8 @@ def _begins_plain(word: Word, rest: Sequence[Word]) -> bool:
         return False
     if not is_word:
         return len(rest[0].text) > 1 or len(rest) > 1
+    if rest[0].text == "A" and len(rest) > 1:
+        return True
     in_given = [other.small in known.given_folded for other in rest[:3]]
     return all(in_given) if len(rest) == 1 else sum(in_given) > 1 or rest[0].small in ("van", "thi")
 
@@ -154,7 +162,7 @@ def _end(run: Sequence[Word], start: int, text: str) -> int:
         if "\n" not in broken and is_medical(" ".join(word.text for word in run[index : index + 3])) and not _given(run[index]):
             end = index
             break
-    if end - start > 1 and end == len(run) and _follows(run[end - 1], text):
+    if end == len(run) and sum(len(word.text) > 1 for word in run[start:end]) > 2 and _follows(run[end - 1], text):  # noqa: PLR2004
         end -= 1
     return end
 
@@ -219,7 +227,8 @@ def _small_length(text: str) -> int:
         after = parts[size + 1].group() if size + 1 < len(parts) else ""
         if (word, after) in known.follow and not (size == 1 and word in ("thị", "văn")):
             break
-        if word not in known.given and (word in known.vocabulary or before not in ("thị", "văn")):
+        marked = before in ("thị", "văn") or not known.surnames.get(parts[0].group(), True)
+        if word not in known.given and (word in known.vocabulary or not marked):
             break
         size += 1
     return parts[size - 1].end() if size > 1 else 0

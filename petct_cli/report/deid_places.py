@@ -12,20 +12,21 @@ from petct_cli.report.deid_words import provinces, words
 _PROPER = rf"(?-i:[{CAPITAL}])[{CAPITAL}{SMALL}'’]*"
 _UNIT = (
     r"(?:tỉnh|thành\s+phố|tp\.?|quận|huyện|thị\s+xã|thị\s+trấn|phường|xã|thôn|xóm|ấp|bản|buôn|làng|khóm|khu\s+phố|tổ\s+dân\s+phố|"
-    r"tổ|tdp|đường|phố|ngõ|ngách|hẻm|kiệt|khu\s+đô\s+thị|chung\s+cư)"
+    r"tổ|tdp|đường|phố|ngõ|ngách|hẻm|kiệt|khu\s+đô\s+thị|chung\s+cư|"
+    r"(?-i:tinh|quan|huyen|thi\s+xa|thi\s+tran|phuong|xa|thon|xom|ap|to\s+dan\s+pho|To\s+dan\s+pho|duong|pho|ngo))"
 )
 _SHORT_UNIT = r"(?-i:TP|TX|TT|P|Q|H|X|T)\."
 _NAMED = rf"(?:{_PROPER}(?:[ \t]+{_PROPER}){{0,4}}(?:[ \t]+\d{{1,3}}(?![\d.,%]))?|\d{{1,3}}[A-Z]?(?![\d.,%]))"
 _PART = rf"(?:{_UNIT}[ \t]+{_NAMED}|{_SHORT_UNIT}[ \t]?{_NAMED})"
 # A chain: units, then units or bare names after commas or dashes.
 _CHAIN = re.compile(
-    rf"(?<![\w/])(?:(?:số\s+(?:nhà\s+)?)?\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*,?[ \t]+(?:{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*)?)?"
+    rf"(?<![\w/])(?:(?:(?:số|so)\s+(?:nhà\s+|nha\s+)?)?\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*,?[ \t]+(?:{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*)?)?"
     rf"{_PART}(?:[ \t]*[,\-–][ \t]*(?:{_PART}|{_PROPER}(?:[ \t]+{_PROPER}){{0,3}}))*",
     re.IGNORECASE,
 )
 # A house number and a street without the word: only with a place after it.
 _HOUSE = re.compile(
-    rf"(?<![\w,./])(?:số\s+(?:nhà\s+)?)?\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*[ \t]+{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*"
+    rf"(?<![\w,./])(?:(?:số|so)\s+(?:nhà\s+|nha\s+)?)?\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*[ \t]+{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*"
     rf"(?=(?:{_PART}|{_PROPER}[ \t]+{_PROPER}))",
     re.IGNORECASE,
 )
@@ -33,7 +34,7 @@ _BARE_CHAIN = re.compile(
     rf"(?<![\w/]){_PROPER}(?:[ \t]+{_PROPER}){{0,3}}(?:[ \t]*[,\-–][ \t]*{_PROPER}(?:[ \t]+{_PROPER}){{0,3}}){{1,3}}", re.IGNORECASE
 )
 _LIVING = re.compile(
-    r"(?<!\w)(?:ngụ|cư\s+trú|trú|tạm\s+trú|thường\s+trú|sinh\s+sống|sống|nhà|quê|đến\s+từ|hộ\s+khẩu)\s+(?:tại\s+|ở\s+)?"
+    r"(?<!\w)(?:(?:ngụ|cư\s+trú|tạm\s+trú|thường\s+trú|đến\s+từ|hộ\s+khẩu|quê)\s+(?:quán\s+)?(?:tại\s+|ở\s+)?|(?:trú|sống|nhà|bệnh\s+nhân|BN)\s+(?:tại|ở)\s+)"
     rf"(?P<v>{_PROPER}(?:[ \t]+{_PROPER}){{0,4}}|\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*[ \t]+{_PROPER}[^\n;.()]{{0,100}})",
     re.IGNORECASE,
 )

@@ -12,7 +12,7 @@ from petct_cli.report.deid_view import view_of
 from petct_cli.report.deid_words import is_medical, provinces, words
 
 _TITLE_THEN_SMALL = re.compile(
-    r"(?<!\w)(?:bác\s+sĩ|bác\s+sỹ|bs|ths|pgs|gs|ktv|kỹ\s+thuật\s+viên|điều\s+dưỡng|y\s+tá|ông|bà|cụ|bệnh\s+nhân|bn|người\s+bệnh|tên)[.:]?[ \t]+"
+    r"(?<!\w)(?:bác\s+sĩ|bác\s+sỹ|bs|ths|pgs|gs|ktv|kỹ\s+thuật\s+viên|điều\s+dưỡng|y\s+tá|ông|bà|bệnh\s+nhân|bn|người\s+bệnh|tên)[.:]?[ \t]+"
     rf"(?P<v>[{SMALL}]+)",
     re.IGNORECASE,
 )
@@ -89,7 +89,7 @@ def _small(text: str) -> Iterable[tuple[int, int, str]]:
         end = small_name(text, start)
         if end > start:
             yield start, end, "lower_case_name_after_title"
-        elif match["v"] not in known.vocabulary:
+        elif match["v"] not in known.vocabulary and (match["v"] in known.given or match["v"] in known.surnames):
             yield start, match.end("v"), "lower_case_name_after_title"
 
 

@@ -23,7 +23,8 @@ _DEGREES = rf"(?:{DEGREE}|(?i:bs|ths|pgs|ktv|đd|bsnt|bsck\s?(?:i{{1,2}}|[12])|c
 _LABEL = re.compile(
     rf"(?<!\w)(?:họ\s*(?:,|và|&)?\s*tên(?:\s+{_SOMEBODY})?|tên(?:\s+(?:{_SOMEBODY}|đầy\s+đủ|khách\s+hàng|tôi))?|patient(?:'s)?(?:\s+name)?|full\s+name|"
     rf"{_SOMEBODY}|khách\s+hàng|thân\s+nhân|người\s+\w+(?:\s+\w+){{0,2}}|{_KIN}(?:\s+{_SOMEBODY})?|"
-    rf"(?:{_PEOPLE}|bs|bsck\w*|ths|ktv|đd)(?:\s+\w+){{0,3}}|đọc\s+kết\s+quả|kính\s+gửi)\s*:\s*",
+    rf"(?:{_PEOPLE}|bs|bsck\w*|ths|ktv|đd)(?:\s+\w+){{0,3}}|đọc\s+kết\s+quả|kính\s+gửi)\s*:\s*"
+    rf"(?:(?:{_DEGREES}[.\s/]+)+)?",
     re.IGNORECASE,
 )
 # After a title a name has capitals, or begins with a family name.
@@ -33,13 +34,15 @@ _TITLE = re.compile(
     rf"|(?i:{_SOMEBODY}|cụ|bé|người\s+nhà|mr|mrs|ms|{_KIN})[.\s]+(?i:(?:nam|nữ|là|tên|tên\s+là|của)\s+)?)"
 )
 _SIGNED = re.compile(
-    rf"(?<!\w)(?:(?i:{_PEOPLE})|(?i:người\s+\w+(?:\s+\w+){{0,2}})|(?i:bs|ktv))[^\n:.]{{0,30}}\n(?:[ \t]*\n|[ \t]*\([^)\n]{{2,40}}\)[ \t]*\n)*[ \t]*"
+    rf"(?<!\w)(?:(?i:{_PEOPLE})|(?i:người\s+\w+(?:\s+\w+){{0,2}})|(?i:bs|ktv))[^\n:.]{{0,30}}\n(?:[ \t]*\n|[ \t]*\([^)\n]{{2,40}}\)[ \t]*\n)*[ \t]*(?:{_DEGREES}[.\s/]+)*"
 )
 _RUN = re.compile(rf"{NAME_WORD}(?:(?:[ \t]{{1,3}}|-|[ \t]*\n[ \t]*){NAME_WORD}){{0,5}}")
 _WORD = re.compile(NAME_WORD)
 _INITIALS = re.compile(
     rf"(?:[{CAPITAL}][{SMALL}]?\.[ ]?){{1,4}}(?:{NAME_WORD}|[{CAPITAL}](?!\w))?\.?|{NAME_WORD}(?:[ ][{CAPITAL}]\.){{1,3}}(?:[ ]?{NAME_WORD})?"
 )
+_PATIENT = re.compile(_SOMEBODY, re.IGNORECASE)
+_MIN_ABBREVIATION = 3
 _SMALL_RUN = re.compile(rf"[{SMALL}{CAPITAL}'’]+(?:[ \t]+[{SMALL}{CAPITAL}'’]+)*")
 # What may stand with a capital after "BN" and begins what is said of the patient; or ends a name under a label.
 _NO_NAMES = frozenset(
@@ -57,15 +60,17 @@ def titled(text: str) -> Iterable[Change]:
             yield Change(match.end(), end, NAME, "name")
     for pattern in (_TITLE, _SIGNED):
         for match in pattern.finditer(text):
-            end = _capital_name(text, match.end()) or small_name(text, match.end())
+            patient = _PATIENT.search(match.group()) is not None
+            end = _capital_name(text, match.end(), patient=patient) or small_name(text, match.end())
             if end > match.end():
                 yield Change(match.end(), end, NAME, "name")
 
 
-def _capital_name(text: str, start: int) -> int:
+def _capital_name(text: str, start: int, *, patient: bool = False) -> int:
     """Return where a name in capitals (or initials) that starts at a place ends; 0 when none does."""
     initials = _INITIALS.match(text, start)
-    if initials is not None and not is_medical(initials.group().replace(".", "")):
+    letters = "" if initials is None else re.sub(r"[. ]", "", initials.group())
+    if initials is not None and (len(letters) < _MIN_ABBREVIATION or not is_medical(letters)):
         return initials.end()
     match = _RUN.match(text, start)
     if match is None:
@@ -79,10 +84,14 @@ def _capital_name(text: str, start: int) -> int:
     size = min(len(found), MAX_WORDS + 1)
     first = found[0]
     surname = first.small in known.surnames or first.small in known.surnames_folded
-    if first.small in _NO_NAMES or (is_medical(" ".join(word.text for word in found)) and not (surname and size > 1 and found[1].small in known.given)):
+    sure = surname and size > 1 and found[1].small in known.given
+    lone = size == 1 and first.small in known.given and not patient
+    if first.small in _NO_NAMES or (is_medical(" ".join(word.text for word in found)) and not (sure or lone)):
         return 0
-    if first.small in known.vocabulary and not surname and first.small not in known.given:
-        return 0
+    if not surname and first.small in known.vocabulary:
+        # "Bác sĩ chuyên khoa", "BN Chụp": words of reports only; "BS. Hoa" is none of them.
+        if first.small not in known.given or (size > 1 and all(word.small in known.vocabulary for word in found)):
+            return 0
     if size == 1 and _said(first, text):
         return 0
     while size > 1 and (_said(found[size - 1], text) or found[size - 1].small in _ENDS - known.given or _heading(found[size - 1])):
@@ -99,7 +108,7 @@ def _goes_on(found: list[Word], word: Word, text: str) -> bool:
     known = words()
     if len(found) > 3 or _said(word, text) or text[word.end : word.end + 2].lstrip().startswith(":"):  # noqa: PLR2004
         return False
-    if len(found) > 1 and found[-1].small not in ("thị", "văn") and found[0].small not in known.surnames:
+    if len(found) > 1 and found[0].text != "Y" and found[-1].small not in ("thị", "văn") and found[0].small not in known.surnames:
         return False
     return word.small in known.given or word.small not in known.vocabulary
 

@@ -16,6 +16,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
+from petct_cli.core.lookalikes import LATIN_OF
 from petct_cli.dicom.deid.identifiers import Identifiers
 
 MIN_LENGTH = 4
@@ -91,6 +92,7 @@ class Phrase(NamedTuple):
 def _fold_character(character: str) -> str:
     if character in "đĐðÐ":
         return "d"
+    character = LATIN_OF.get(character, character)
     if unicodedata.category(character) == "Cf":
         # Zero-width spaces and soft hyphens are not seen, and so hide nothing.
         return ""
@@ -106,6 +108,8 @@ class Known:
     ----------
     not_scanned
         How many values are too short to be looked for.
+    weak_pairs
+        Pairs of so few letters that they count only in a longer run.
     """
 
     pairs: frozenset[tuple[str, str]] = frozenset()
@@ -116,6 +120,7 @@ class Known:
     marked_pairs: frozenset[tuple[str, ...]] = frozenset()
     not_scanned: int = 0
     harmless_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+    weak_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
 
     def find(self, text: str) -> list[Hit]:
         """Return all hits in `text`, in order, overlapping ones joined."""
@@ -142,13 +147,19 @@ class Known:
             if place < len(tokens) and self._follow(tokens[place - 1], tokens[place], folded):
                 continue
             start, end = tokens[first][1] if tokens else 0, tokens[place - 1][2]
-            if place - first > 2 or (place - first == 2 and self._is_pair(text, folded, start, end, places)):
+            if self._suffices([token[0] for token in tokens[first:place]]) and (
+                place - first > 2 or self._is_pair(text, folded, start, end, places)
+            ):
                 yield Hit(start, end, "name")
             first = place
 
+    def _suffices(self, run: list[str]) -> bool:
+        """Say whether words that follow each other in a name are enough of it: two of four letters are not."""
+        return len(run) > 2 or (len(run) == 2 and (run[0], run[1]) not in self.weak_pairs)
+
     def _follow(self, left: tuple[str, int, int], right: tuple[str, int, int], folded: str) -> bool:
         gap = folded[left[2] : right[1]]
-        return (left[0], right[0]) in self.pairs and len(gap) <= _GAP and "\n" not in gap
+        return (left[0], right[0]) in self.pairs and len(gap) <= _GAP and gap.count("\n") <= 1
 
     def _is_pair(self, text: str, folded: str, start: int, end: int, places: list[int] | None) -> bool:
         """Say whether two words are a hit and not two common words that fold alike.
@@ -225,6 +236,7 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
         Folded pairs of words that are medical terms when written without capitals ("van hai").
     """
     pairs: set[tuple[str, str]] = set()
+    weak: set[tuple[str, str]] = set()
     marked: set[str] = set()
     marked_pairs: set[tuple[str, ...]] = set()
     phrases: set[Phrase] = set()
@@ -236,8 +248,9 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
             plain = [fold(word)[0] for word in order]
             phrases |= _run_together(plain)
             for left, right in itertools.pairwise(plain):
-                if len(left + right) >= _MIN_PAIR_LETTERS or len(plain) == 2:
-                    pairs |= {(left, right), (right, left)}
+                pairs |= {(left, right), (right, left)}
+                if len(left + right) < _MIN_PAIR_LETTERS and len(plain) > 2:
+                    weak |= {(left, right), (right, left)}
             for left, right in itertools.pairwise(word.casefold() for word in order):
                 marked_pairs |= {(left, right), (right, left)}
     for value in identifiers.phones:
@@ -247,6 +260,7 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     phrases |= more
     return Known(
         pairs=frozenset(pairs),
+        weak_pairs=frozenset(weak),
         phrases=tuple(sorted(phrases, key=lambda phrase: (phrase.kind, phrase.pattern.pattern))),
         dates=frozenset(identifiers.dates),
         uids=frozenset(uid for uid in identifiers.uids if len(uid) >= MIN_LENGTH),
