@@ -19,6 +19,7 @@ _TITLE_THEN_SMALL = re.compile(
 _NUMBER = re.compile(r"(?<![\w.,/])(?:[A-Z]{1,4}[\-.]?)?\d[\d.\-/]{4,}\d(?![\w%/]|[.,]\d)")
 _INITIALS = re.compile(rf"(?<![\w.])[{CAPITAL}]\.[ ]?[{CAPITAL}]{{1,2}}\b\.?(?!\d)")
 _UNIT_AFTER = re.compile(r"[ \t]*(?:mm|cm|ml|mg|g|kg|mci|mbq|kbq|hu|%|x[ \t]*\d)", re.IGNORECASE)
+_SYLLABLE = re.compile(r"(?:[bcdghklmnpqrstvx]|ch|gh|gi|kh|kr|ng|ngh|nh|ph|qu|th|tr)?[aeiouy]{1,3}(?:c|ch|m|n|ng|nh|p|t)?")
 _MIN_DIGITS = 6
 
 
@@ -56,6 +57,9 @@ def _capitals(text: str) -> Iterator[tuple[int, int, str]]:
         if not is_medical(match.group().replace(".", "").replace(" ", "")):
             yield match.start(), match.end(), "initials"
     for run in runs(text):
+        if span := _spelled_in_capitals(run):
+            yield *span, "unknown_capitals_run"
+            continue
         part = list(run)
         if starts_sentence(text, part[0].start) and part[0].small in known.vocabulary:
             part = part[1:]
@@ -69,6 +73,19 @@ def _capitals(text: str) -> Iterator[tuple[int, int, str]]:
             yield part[0].start, part[0].end, "capitalised_word"
         elif part[0].small in known.surnames and not _goes_on_small(part[0], text):
             yield part[0].start, part[0].end, "capitalised_word"
+
+
+def _spelled_in_capitals(run: Sequence[Word]) -> tuple[int, int] | None:
+    """Return where two or more words in capitals without marks read like syllables of a name: CHEO PHU KINH."""
+    known = words()
+    part = [word for word in run if word.text.isupper() and word.text.isascii()]
+    if len(part) < 2 or len(part) < len(run) or is_medical(" ".join(word.text for word in part)):  # noqa: PLR2004
+        return None
+    syllables = [word for word in part if len(word.text) == 1 or _SYLLABLE.fullmatch(word.small)]
+    likely = [word for word in syllables if word.small in known.given_folded or word.small in known.surnames_folded]
+    if len(syllables) < len(part) or not likely or any(is_medical(word.text) for word in part):
+        return None
+    return part[0].start, part[-1].end
 
 
 def _goes_on_small(word: Word, text: str) -> bool:

@@ -1,6 +1,6 @@
-"""A plain view of report text to search in: letters composed, odd spaces plain, unseen characters out; places kept.
+"""A plain view of report text to search in: letters composed, tones in one place, odd spaces plain.
 
-What is found in the view is replaced in the text itself, so that everything else keeps its bytes.
+Unseen characters are out. What is found in the view is replaced in the text itself, so that everything else keeps its bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from petct_cli.core.lookalikes import LATIN_OF
+from petct_cli.report.normalise import unify_tone_marks
 
 _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2212")
 
@@ -33,7 +34,7 @@ def view_of(text: str) -> View:
     """
     plain = unicodedata.normalize("NFC", text)
     if len(plain) == len(text) and not any(_plain(character) != character for character in set(text)):
-        return View(plain, None)
+        return View(unify_tone_marks(plain), None)
     letters: list[str] = []
     places: list[int] = []
     at = 0
@@ -46,7 +47,7 @@ def view_of(text: str) -> View:
             letters.append(letter)
             places.append(at)
         at = end
-    return View("".join(letters), [*places, len(text)])
+    return View(unify_tone_marks("".join(letters)), [*places, len(text)])
 
 
 @lru_cache(maxsize=4096)

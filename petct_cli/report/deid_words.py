@@ -10,6 +10,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 from petct_cli.report.deid_marks import fold
+from petct_cli.report.normalise import unify_tone_marks
 
 _WORD = re.compile(r"[^\W\d_]+")
 _PHRASED = ("phrases_vi.toml", "sections.toml", "sites.toml", "synonyms_vi.toml")
@@ -48,7 +49,7 @@ class Words:
 
 
 def _lines(name: str) -> list[str]:
-    text = unicodedata.normalize("NFC", (files("petct_cli.report") / "data" / name).read_text("utf-8"))
+    text = unify_tone_marks(unicodedata.normalize("NFC", (files("petct_cli.report") / "data" / name).read_text("utf-8")))
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 

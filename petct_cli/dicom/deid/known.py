@@ -26,6 +26,7 @@ _MIN_GROUPED, _MIN_GROUPED_NUMBER = 6, 8
 _MIN_RUN_TOGETHER = 6
 _MIN_DEPARTMENT_WORDS = 3
 _GAP = 3
+_TONES = frozenset("\u0300\u0301\u0303\u0309\u0323")
 _PHRASE_KINDS = {
     "ids": "id",
     "addresses": "address",
@@ -172,7 +173,7 @@ class Known:
             return True
         if not original.isascii():
             words = _TOKEN.findall(unicodedata.normalize("NFC", original))
-            return tuple(words) in self.marked_pairs
+            return tuple(map(_marked, words)) in self.marked_pairs
         return tuple(_TOKEN.findall(folded[start:end])) not in self.harmless_pairs
 
     def _phrases(self, folded: str) -> Iterable[Hit]:
@@ -221,7 +222,7 @@ class Known:
             return
         for match in _TOKEN.finditer(text):
             word = match.group()
-            if word[0].isupper() and unicodedata.normalize("NFC", word).casefold() in self.marked_parts:
+            if word[0].isupper() and _marked(word) in self.marked_parts:
                 before = text[max(0, match.start() - 16) : match.start()]
                 if _TITLE_BEFORE.search(unicodedata.normalize("NFC", before).casefold()):
                     yield Hit(match.start(), match.end(), "name")
@@ -243,7 +244,7 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     for name in identifiers.names:
         if _is_code(name):
             phrases |= _spelled(fold(name)[0], "id")
-        marked |= {word.casefold() for word in _words(name) if not word.isascii()}
+        marked |= {_marked(word) for word in _words(name) if not word.isascii()}
         for order in _orders(name):
             plain = [fold(word)[0] for word in order]
             phrases |= _run_together(plain)
@@ -251,7 +252,7 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
                 pairs |= {(left, right), (right, left)}
                 if len(left + right) < _MIN_PAIR_LETTERS and len(plain) > 2:
                     weak |= {(left, right), (right, left)}
-            for left, right in itertools.pairwise(word.casefold() for word in order):
+            for left, right in itertools.pairwise(map(_marked, order)):
                 marked_pairs |= {(left, right), (right, left)}
     for value in identifiers.phones:
         for phone in re.split(r"[;,|/]", value):
@@ -346,6 +347,12 @@ def _orders(name: str) -> list[list[str]]:
     family, given, middle, *rest = [*parts, []] if len(parts) == 2 else parts
     orders = [[family, given, middle], [family, middle, given], [given, middle, family], [given, family]]
     return [[word for part in (*order, *rest) for word in part] for order in orders]
+
+
+def _marked(word: str) -> str:
+    """Return a word without case, its marks kept and its tones last: hoà and hòa are one name."""
+    letters = unicodedata.normalize("NFD", word.casefold())
+    return "".join(c for c in letters if c not in _TONES) + "".join(sorted(c for c in letters if c in _TONES))
 
 
 def _is_code(name: str) -> bool:
