@@ -68,7 +68,10 @@ def gone(text: str, start: int, end: int, spans: Iterable[tuple[int, int]], kind
     """Say whether every letter and digit of an identifier lies in a span (of addresses and institutions: all but words
     written small, such as "xã" and "tỉnh")."""
     covered = {place for a, b in spans for place in range(max(a, start), min(b, end))}
-    words_may_stay = kind in ("address", "known_address", "institution", "known_institution") and text[start:end] != text[start:end].lower()
+    words_may_stay = (
+        kind in ("address", "known_address", "institution", "known_institution")
+        and text[start:end] != text[start:end].lower()
+    )
     at = start
     if kind == "date" and text[end - 6 : end - 5] == " " and text[end - 3] == ":":
         # Times of day stay.
@@ -144,9 +147,15 @@ def main(part: str, seed: int, each: int) -> None:
     found = measure(Corpus(part, seed).reports(each))
     print(f"{part}: {found.reports} reports, {sum(found.planted.values())} planted")
     print("\n".join(found.table(1)))
-    print("\n".join(line for line in found.table(2) if "name" in line or "initials" in line or "phone" in line or "date" in line))
+    print(
+        "\n".join(
+            line for line in found.table(2) if "name" in line or "initials" in line or "phone" in line or "date" in line
+        )
+    )
     for kind in sorted({key[0] for key in found.planted}):
-        print(f"ALL {kind:20} {found.recall(kind=kind):7.2%}  with review {found.recall(kind=kind, listed=True):7.2%}  of {sum(n for k, n in found.planted.items() if k[0] == kind)}")
+        print(
+            f"ALL {kind:20} {found.recall(kind=kind):7.2%}  with review {found.recall(kind=kind, listed=True):7.2%}  of {sum(n for k, n in found.planted.items() if k[0] == kind)}"
+        )
     print(f"tokens beside touched {len(found.beside)} of {found.tokens}: {Counter(found.beside).most_common(60)}")
     print(f"alarms beside {sum(found.alarms.values())}: {found.alarms.most_common(40)}")
     if part == "dev":

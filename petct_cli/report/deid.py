@@ -78,7 +78,14 @@ def clean_text(text: str, find_known: FindKnown, days: int | None) -> Cleaned:
     view = view_of(text)
     changes: list[Change] = []
     plain = view.text
-    for rule in (moved_dates(plain, days), _known(plain, find_known, days), labelled(plain), titled(plain), places(plain), names(plain)):
+    for rule in (
+        moved_dates(plain, days),
+        _known(plain, find_known, days),
+        labelled(plain),
+        titled(plain),
+        places(plain),
+        names(plain),
+    ):
         _take(changes, rule, plain)
     changes.sort()
     parts: list[str] = []

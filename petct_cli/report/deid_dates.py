@@ -89,7 +89,9 @@ def _moved(match: re.Match[str], names: tuple[str, str, str], days: int, century
         return Change(match.start(), match.end(), DATE, "date")
     new = match.group()
     pieces = []
-    for name, value in zip(names, (then.day, then.month, (then.year - century) % 100 if century else then.year), strict=True):
+    for name, value in zip(
+        names, (then.day, then.month, (then.year - century) % 100 if century else then.year), strict=True
+    ):
         if name:
             start, end = match.span(name)
             pieces.append(

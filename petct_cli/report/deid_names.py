@@ -100,7 +100,12 @@ def _follows(word: Word, text: str) -> bool:
 def name_in(run: Sequence[Word], text: str) -> tuple[int, int]:
     """Return the half-open range of words of a run that are a name; an empty one when none is."""
     for index, word in enumerate(run):
-        if word.small in _FORMS_OF_ADDRESS and index + 2 < len(run) and starts_sentence(text, word.start) and _begins_name(run, index + 1):
+        if (
+            word.small in _FORMS_OF_ADDRESS
+            and index + 2 < len(run)
+            and starts_sentence(text, word.start)
+            and _begins_name(run, index + 1)
+        ):
             # "Ông Kim Toàn": a form of address where a sentence begins, a family name elsewhere.
             continue
         if _begins_name(run, index):
@@ -159,7 +164,11 @@ def _end(run: Sequence[Word], start: int, text: str) -> int:
     end = min(start + MAX_WORDS, len(run))
     for index in range(start + 2, end):
         broken = text[run[index - 1].end : run[index].start]
-        if "\n" not in broken and is_medical(" ".join(word.text for word in run[index : index + 3])) and not _given(run[index]):
+        if (
+            "\n" not in broken
+            and is_medical(" ".join(word.text for word in run[index : index + 3]))
+            and not _given(run[index])
+        ):
             end = index
             break
     if end == len(run) and sum(len(word.text) > 1 for word in run[start:end]) > 2 and _follows(run[end - 1], text):  # noqa: PLR2004

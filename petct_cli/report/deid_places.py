@@ -31,7 +31,8 @@ _HOUSE = re.compile(
     re.IGNORECASE,
 )
 _BARE_CHAIN = re.compile(
-    rf"(?<![\w/]){_PROPER}(?:[ \t]+{_PROPER}){{0,3}}(?:[ \t]*[,\-–][ \t]*{_PROPER}(?:[ \t]+{_PROPER}){{0,3}}){{1,3}}", re.IGNORECASE
+    rf"(?<![\w/]){_PROPER}(?:[ \t]+{_PROPER}){{0,3}}(?:[ \t]*[,\-–][ \t]*{_PROPER}(?:[ \t]+{_PROPER}){{0,3}}){{1,3}}",
+    re.IGNORECASE,
 )
 _LIVING = re.compile(
     r"(?<!\w)(?:(?:ngụ|cư\s+trú|tạm\s+trú|thường\s+trú|đến\s+từ|hộ\s+khẩu|quê)\s+(?:quán\s+)?(?:tại\s+|ở\s+)?|(?:trú|sống|nhà|bệnh\s+nhân|BN)\s+(?:tại|ở)\s+)"
@@ -53,7 +54,9 @@ _CAPITALISED = re.compile(rf"\b[{CAPITAL}]|\d")
 
 @cache
 def _province() -> re.Pattern[str]:
-    names = "|".join(re.sub(r"[ \-]+", r"[ \\-]+", re.escape(name).replace(r"\ ", " ").replace(r"\-", "-")) for name in provinces())
+    names = "|".join(
+        re.sub(r"[ \-]+", r"[ \\-]+", re.escape(name).replace(r"\ ", " ").replace(r"\-", "-")) for name in provinces()
+    )
     return re.compile(rf"(?<![\w])(?:TP\.?[ \t]*)?(?:{names})(?![\w])", re.IGNORECASE)
 
 
@@ -74,7 +77,9 @@ def places(text: str) -> Iterable[Change]:
             if ends and _province().search(text, match.start() + 1):
                 last = max(ends)
                 if last > match.start() and ("," in match.group() or " - " in match.group()):
-                    yield Change(match.start(), max(last, match.end() if last > match.end() else last), ADDRESS, "address")
+                    yield Change(
+                        match.start(), max(last, match.end() if last > match.end() else last), ADDRESS, "address"
+                    )
     for match in _LIVING.finditer(text):
         yield Change(*match.span("v"), ADDRESS, "address")
 
@@ -83,6 +88,11 @@ def _only_words(value: str) -> bool:
     """Say whether what follows "bệnh viện" is the next sentence: capitals of words of reports only."""
     capitals = [word for word in value.split() if word[:1].isupper()]
     known = words()
-    return not any(character.isdigit() for character in value) and all(
-        word.casefold() in known.vocabulary and word.casefold() not in known.given and len(word) > 1 for word in capitals
-    ) and not any(word.casefold() in ("quốc", "trung", "ung", "đa") for word in capitals)
+    return (
+        not any(character.isdigit() for character in value)
+        and all(
+            word.casefold() in known.vocabulary and word.casefold() not in known.given and len(word) > 1
+            for word in capitals
+        )
+        and not any(word.casefold() in ("quốc", "trung", "ung", "đa") for word in capitals)
+    )

@@ -19,7 +19,9 @@ _TITLE_THEN_SMALL = re.compile(
 _NUMBER = re.compile(r"(?<![\w.,/])(?:[A-Z]{1,4}[\-.]?)?\d[\d.\-/]{4,}\d(?![\w%/]|[.,]\d)")
 _INITIALS = re.compile(rf"(?<![\w.])[{CAPITAL}]\.[ ]?[{CAPITAL}]{{1,2}}\b\.?(?!\d)")
 _UNIT_AFTER = re.compile(r"[ \t]*(?:mm|cm|ml|mg|g|kg|mci|mbq|kbq|hu|%|x[ \t]*\d)", re.IGNORECASE)
-_SYLLABLE = re.compile(r"(?:[bcdghklmnpqrstvx]|ch|gh|gi|kh|kr|ng|ngh|nh|ph|qu|th|tr)?[aeiouy]{1,3}(?:c|ch|m|n|ng|nh|p|t)?")
+_SYLLABLE = re.compile(
+    r"(?:[bcdghklmnpqrstvx]|ch|gh|gi|kh|kr|ng|ngh|nh|ph|qu|th|tr)?[aeiouy]{1,3}(?:c|ch|m|n|ng|nh|p|t)?"
+)
 _MIN_DIGITS = 6
 
 

@@ -94,7 +94,9 @@ def _capital_name(text: str, start: int, *, patient: bool = False) -> int:
             return 0
     if size == 1 and _said(first, text):
         return 0
-    while size > 1 and (_said(found[size - 1], text) or found[size - 1].small in _ENDS - known.given or _heading(found[size - 1])):
+    while size > 1 and (
+        _said(found[size - 1], text) or found[size - 1].small in _ENDS - known.given or _heading(found[size - 1])
+    ):
         size -= 1
     return found[size - 1].end
 
@@ -108,7 +110,12 @@ def _goes_on(found: list[Word], word: Word, text: str) -> bool:
     known = words()
     if len(found) > 3 or _said(word, text) or text[word.end : word.end + 2].lstrip().startswith(":"):  # noqa: PLR2004
         return False
-    if len(found) > 1 and found[0].text != "Y" and found[-1].small not in ("thị", "văn") and found[0].small not in known.surnames:
+    if (
+        len(found) > 1
+        and found[0].text != "Y"
+        and found[-1].small not in ("thị", "văn")
+        and found[0].small not in known.surnames
+    ):
         return False
     return word.small in known.given or word.small not in known.vocabulary
 

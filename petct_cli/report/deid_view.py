@@ -1,6 +1,6 @@
 """A plain view of report text to search in: letters composed, tones in one place, odd spaces plain.
 
-Unseen characters are out. What is found in the view is replaced in the text itself, so that everything else keeps its bytes.
+Unseen characters are out. What is found in the view is replaced in the text itself: everything else keeps its bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2212")
 
 
 class View(NamedTuple):
-    """Searchable text; `places` holds where each of its characters begins in the original, and its end (None: the same)."""
+    """Searchable text; `places`: where each of its characters begins in the original, and its end (None: the same)."""
 
     text: str
     places: list[int] | None

@@ -49,7 +49,9 @@ class Words:
 
 
 def _lines(name: str) -> list[str]:
-    text = unify_tone_marks(unicodedata.normalize("NFC", (files("petct_cli.report") / "data" / name).read_text("utf-8")))
+    text = unify_tone_marks(
+        unicodedata.normalize("NFC", (files("petct_cli.report") / "data" / name).read_text("utf-8"))
+    )
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 

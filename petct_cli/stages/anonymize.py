@@ -93,7 +93,7 @@ class Anonymize:
     private_log: Path | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "anonymize"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
@@ -194,9 +194,17 @@ class Anonymize:
 
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""
+        self._note({"study": study, "code": error.code, "path": str(error.path)})
+
+    def note_report(self, code: str, place: str) -> None:
+        """Write the real place of a report that no study got to the private log, if there is one."""
+        self._note({"code": code, "path": place})
+
+    def _note(self, told: dict[str, str]) -> None:
         if self.private_log is None:
             return
-        line = orjson.dumps({"study": study, "code": error.code, "path": str(error.path)}) + b"\n"
+        # A file name may hold bytes that are no text.
+        line = orjson.dumps({key: value.encode(errors="replace").decode() for key, value in told.items()}) + b"\n"
         try:
             descriptor = os.open(self.private_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:

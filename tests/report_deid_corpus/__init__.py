@@ -131,7 +131,12 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 """Ways of writing a name. Those of `KNOWN_ONLY` are asked only of the study's own names."""
 
-OTHER_FORMS = ["plain"] * 10 + ["upper"] * 3 + ["unmarked_upper"] * 2 + ["unmarked", "nfd", "nfd", "tone", "tone", "line_break", "two_spaces", "nbsp", "hyphen"]
+OTHER_FORMS = (
+    ["plain"] * 10
+    + ["upper"] * 3
+    + ["unmarked_upper"] * 2
+    + ["unmarked", "nfd", "nfd", "tone", "tone", "line_break", "two_spaces", "nbsp", "hyphen"]
+)
 KNOWN_FORMS = [*OTHER_FORMS, "lower", "zero_width", "homoglyph", "dotted", "surname_last", "run_together", "caret"]
 
 
@@ -146,7 +151,12 @@ class Corpus:
 
     def reports(self, each: int) -> Iterator[GeneratedReport]:
         """Yield reports until every sentence of every position has been used `each` times, four of them a report."""
-        jobs = [(position, line) for position, table in self.positions.items() for line in table["lines"] for _ in range(each)]
+        jobs = [
+            (position, line)
+            for position, table in self.positions.items()
+            for line in table["lines"]
+            for _ in range(each)
+        ]
         self.rng.shuffle(jobs)
         for at in range(0, len(jobs), 4):
             yield self._report(jobs[at : at + 4])
@@ -178,12 +188,17 @@ class Corpus:
 
     def mobile(self) -> str:
         """Return ten digits of a mobile phone."""
-        return self.rng.choice(["090", "091", "097", "098", "035", "038", "070", "077", "084", "059"]) + f"{self.rng.randrange(10**7):07}"
+        return (
+            self.rng.choice(["090", "091", "097", "098", "035", "038", "070", "077", "084", "059"])
+            + f"{self.rng.randrange(10**7):07}"
+        )
 
     def address(self) -> str:
         """Return an address as it is written in towns or in villages."""
         rng, place = self.rng, {key: rng_table[self.part] for key, rng_table in self.names["place"].items()}
-        province, district, commune, street = (rng.choice(place[key]) for key in ("province", "district", "commune", "street"))
+        province, district, commune, street = (
+            rng.choice(place[key]) for key in ("province", "district", "commune", "street")
+        )
         number = rng.randrange(1, 400)
         return rng.choice([
             f"Số {number} {street}, phường {commune}, quận {district}, {province}",
@@ -220,7 +235,9 @@ class Corpus:
                 writer.add(self.rng.choice(["", ".", "\n"]))
             if position != "signature" and self.rng.random() < 0.5:
                 writer.add(" " + self.rng.choice(CLEAN[table["section"]]))
-        return GeneratedReport({section: "".join(writer.parts) for section, writer in writers.items()}, tuple(planted), subject)
+        return GeneratedReport(
+            {section: "".join(writer.parts) for section, writer in writers.items()}, tuple(planted), subject
+        )
 
     def _value(self, slot: str, subject: Subject, lower: bool) -> tuple[str, str, str]:
         """Return how the value is written, the value, and the value so written."""
@@ -235,14 +252,26 @@ class Corpus:
         if slot == "H":
             return self._initials(self.name())
         if slot in "JXYZ":
-            value = {"J": subject.patient_id, "X": subject.accession, "Y": subject.institution, "Z": subject.address}[slot]
-            return self._formed(value, ["plain", "plain", "upper", "lower", "nfd", "zero_width"] + (["unmarked"] if slot in "YZ" else []))
+            value = {"J": subject.patient_id, "X": subject.accession, "Y": subject.institution, "Z": subject.address}[
+                slot
+            ]
+            return self._formed(
+                value,
+                ["plain", "plain", "upper", "lower", "nfd", "zero_width"] + (["unmarked"] if slot in "YZ" else []),
+            )
         if slot in "UT":
-            return self._day(subject.birth if slot == "U" else date(1950, 1, 1) + timedelta(days=rng.randrange(27000)), partial=slot == "T")
+            return self._day(
+                subject.birth if slot == "U" else date(1950, 1, 1) + timedelta(days=rng.randrange(27000)),
+                partial=slot == "T",
+            )
         if slot in "PQ":
-            return self._phone(subject.phone if slot == "Q" else rng.choice([self.mobile(), "02" + f"{rng.randrange(10**9):09}"]))
+            return self._phone(
+                subject.phone if slot == "Q" else rng.choice([self.mobile(), "02" + f"{rng.randrange(10**9):09}"])
+            )
         if slot == "S":
-            return self._formed(rng.choice(self.names["place"]["hospital"][self.part]), ["plain", "plain", "upper", "nfd"])
+            return self._formed(
+                rng.choice(self.names["place"]["hospital"][self.part]), ["plain", "plain", "upper", "nfd"]
+            )
         if slot == "A":
             return self._formed(self.address(), ["plain", "plain", "plain", "nfd", "unmarked"])
         return self._code(slot)
@@ -257,7 +286,11 @@ class Corpus:
         rng = self.rng
         form = rng.choice(["letters", "middle", "all_dots"])
         initials = [w[0].upper() for w in words]
-        written = {"letters": ".".join(initials), "middle": " ".join([words[0], *(f"{i}." for i in initials[1:-1]), words[-1]]), "all_dots": ".".join(initials) + "."}[form]
+        written = {
+            "letters": ".".join(initials),
+            "middle": " ".join([words[0], *(f"{i}." for i in initials[1:-1]), words[-1]]),
+            "all_dots": ".".join(initials) + ".",
+        }[form]
         return f"initials_{form}", name, written
 
     def _day(self, day: date, partial: bool) -> tuple[str, str, str]:
@@ -267,8 +300,16 @@ class Corpus:
             "iso": day.isoformat(), "digits": day.strftime("%Y%m%d"),
         }  # fmt: skip
         if partial:
-            ways |= {"d/m/y": f"{day.day:02}/{day.month:02}/{day.year % 100:02}", "m/Y": f"{day.month:02}/{day.year}", "tháng": f"tháng {day.month}/{day.year}"}
-            ways |= {"tháng năm": f"tháng {day.month} năm {day.year}", "timed": f"{day.day:02}/{day.month:02}/{day.year} 08:35", "spaced": f"{day.day} / {day.month} / {day.year}"}
+            ways |= {
+                "d/m/y": f"{day.day:02}/{day.month:02}/{day.year % 100:02}",
+                "m/Y": f"{day.month:02}/{day.year}",
+                "tháng": f"tháng {day.month}/{day.year}",
+            }
+            ways |= {
+                "tháng năm": f"tháng {day.month} năm {day.year}",
+                "timed": f"{day.day:02}/{day.month:02}/{day.year} 08:35",
+                "spaced": f"{day.day} / {day.month} / {day.year}",
+            }
         form = self.rng.choice(sorted(ways))
         return form, day.isoformat(), ways[form]
 
@@ -285,17 +326,34 @@ class Corpus:
         rng = self.rng
         if slot == "I":
             form = rng.choice(["digits", "letters", "slash", "dashed", "short"])
-            value = {"digits": f"{rng.randrange(10**7, 10**10)}", "letters": f"BN{rng.randrange(10**5, 10**7)}", "slash": f"{rng.randrange(100, 9999)}/24", "dashed": f"24-{rng.randrange(10**4, 10**6)}", "short": f"{rng.randrange(1000, 99999)}"}[form]
+            value = {
+                "digits": f"{rng.randrange(10**7, 10**10)}",
+                "letters": f"BN{rng.randrange(10**5, 10**7)}",
+                "slash": f"{rng.randrange(100, 9999)}/24",
+                "dashed": f"24-{rng.randrange(10**4, 10**6)}",
+                "short": f"{rng.randrange(1000, 99999)}",
+            }[form]
             return form, value, value
         if slot == "B":
-            kind, digits = rng.choice(["GD", "HT", "DN", "CH", "TE", "HN"]), f"{rng.randrange(1, 5)}{rng.randrange(10, 96)}{rng.randrange(10**10):010}"
+            kind, digits = (
+                rng.choice(["GD", "HT", "DN", "CH", "TE", "HN"]),
+                f"{rng.randrange(1, 5)}{rng.randrange(10, 96)}{rng.randrange(10**10):010}",
+            )
             form = rng.choice(["whole", "groups", "lower"])
-            value = {"whole": kind + digits, "groups": f"{kind} {digits[0]} {digits[1:3]} {digits[3:5]} {digits[5:8]} {digits[8:]}", "lower": (kind + digits).lower()}[form]
+            value = {
+                "whole": kind + digits,
+                "groups": f"{kind} {digits[0]} {digits[1:3]} {digits[3:5]} {digits[5:8]} {digits[8:]}",
+                "lower": (kind + digits).lower(),
+            }[form]
             return form, kind + digits, value
         if slot == "C":
             form = rng.choice(["12 digits", "9 digits", "grouped"])
             digits = f"0{rng.randrange(10**11):011}"
-            value = {"12 digits": digits, "9 digits": digits[1:10], "grouped": " ".join(digits[i : i + 3] for i in (0, 3, 6, 9))}[form]
+            value = {
+                "12 digits": digits,
+                "9 digits": digits[1:10],
+                "grouped": " ".join(digits[i : i + 3] for i in (0, 3, 6, 9)),
+            }[form]
             return form, digits, value
         user = unmarked(self.name()).lower().replace(" ", rng.choice(["", ".", "_"])).replace("'", "")
         value = f"{user}{rng.randrange(100)}@{rng.choice(['gmail.com', 'yahoo.com.vn', 'bvbm.gov.vn'])}"

@@ -315,7 +315,8 @@ def _run_together(words: list[str]) -> set[Phrase]:
         return set()
     if any(letter >= "\u1100" for letter in joined):
         return {Phrase(joined, re.compile(re.escape(joined)), "name")}
-    if len(joined) < _MIN_RUN_TOGETHER:
+    # Two short words may join to a common one; three hardly do.
+    if len(joined) < _MIN_RUN_TOGETHER - (len(words) > 2):
         return set()
     return {Phrase(joined, re.compile(rf"(?<![^\W\d_]){re.escape(joined)}(?![^\W\d_])"), "name")}
 
