@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from report_deid_corpus import Corpus, GeneratedReport, Planted, Subject, unmarked
+
 from petct_cli.dicom.deid.identifiers import Identifiers
 from petct_cli.dicom.deid.known import Known, know
-from petct_cli.report.deid import Cleaned, clean_text, harmless_pairs
-from report_deid_corpus import Corpus, GeneratedReport, Planted, Subject
+from petct_cli.report.deid import Cleaned, clean_text, harmless_pairs, vocabulary
 
 DAYS = -613
 
@@ -44,7 +45,8 @@ class Measured:
             for key, number in counter.items():
                 rows[key[0], key[column]][at] += number
         for (kind, other), (planted, replaced, listed) in sorted(rows.items()):
-            yield f"{kind:18} {other:20} {replaced:5}/{planted:<5} {replaced / planted:7.1%}  with review {(replaced + listed) / planted:7.1%}"
+            share, found = replaced / planted, (replaced + listed) / planted
+            yield f"{kind:18} {other:20} {replaced:5}/{planted:<5} {share:7.1%}  with review {found:7.1%}"
 
 
 def _is(key: tuple[str, str, str], wanted: dict[str, str]) -> bool:
@@ -52,16 +54,23 @@ def _is(key: tuple[str, str, str], wanted: dict[str, str]) -> bool:
 
 
 def known_of(subject: Subject) -> Known:
-    """Return what a study's headers would tell: the name with carets and without marks, as scanners hold it."""
+    """Return what a study's headers would tell; half of the scanners hold names without marks."""
     family, *rest = subject.name.split()
     names = {"^".join(filter(None, (family, rest[-1], " ".join(rest[:-1])))) if rest else family, subject.physician}
+    if int(subject.phone[-1]) % 2:
+        names = {unmarked(name).upper() for name in names}
     return know(
         Identifiers(
-            names=names, ids={subject.patient_id, subject.accession}, phones={subject.phone}, addresses={subject.address},
-            institutions={subject.institution}, dates={subject.birth},
+            names=names,
+            ids={subject.patient_id, subject.accession},
+            phones={subject.phone},
+            addresses={subject.address},
+            institutions={subject.institution},
+            dates={subject.birth},
         ),
         harmless_pairs(),
-    )  # fmt: skip
+        vocabulary(),
+    )
 
 
 def gone(text: str, start: int, end: int, spans: Iterable[tuple[int, int]], kind: str) -> bool:
@@ -153,9 +162,9 @@ def main(part: str, seed: int, each: int) -> None:
         )
     )
     for kind in sorted({key[0] for key in found.planted}):
-        print(
-            f"ALL {kind:20} {found.recall(kind=kind):7.2%}  with review {found.recall(kind=kind, listed=True):7.2%}  of {sum(n for k, n in found.planted.items() if k[0] == kind)}"
-        )
+        planted = sum(number for key, number in found.planted.items() if key[0] == kind)
+        share, listed = found.recall(kind=kind), found.recall(kind=kind, listed=True)
+        print(f"ALL {kind:20} {share:7.2%}  with review {listed:7.2%}  of {planted}")
     print(f"tokens beside touched {len(found.beside)} of {found.tokens}: {Counter(found.beside).most_common(60)}")
     print(f"alarms beside {sum(found.alarms.values())}: {found.alarms.most_common(40)}")
     if part == "dev":

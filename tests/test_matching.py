@@ -98,8 +98,12 @@ def test_plain_text_is_matched_by_its_head(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a.csv", "Mã BN;Kết luận\n7;gan to\n"), ("a.csv", "Mã BN\tKết luận\n7\tgan to\n"), ("a.tsv", "Mã BN\tKết luận\n7\tgan to\n")],
-)  # fmt: skip
+    [
+        ("a.csv", "Mã BN;Kết luận\n7;gan to\n"),
+        ("a.csv", "Mã BN\tKết luận\n7\tgan to\n"),
+        ("a.tsv", "Mã BN\tKết luận\n7\tgan to\n"),
+    ],
+)
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, name: str, text: str, encoding: str) -> None:
     (tmp_path / name).write_bytes(text.encode(encoding))

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import pytest
-
-from petct_cli.report.deid import clean_text
 from report_deid_corpus import Corpus
 from report_deid_measure import Measured, measure, verify
+
+from petct_cli.report.deid import clean_text
 
 DATED = re.compile(r"(?:\d{1,2}/)?\d{1,2}/(?:19|20)\d\d")
 NUMBER = re.compile(r"\d[\d.,]*")

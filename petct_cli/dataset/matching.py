@@ -203,9 +203,9 @@ def _delimiter(text: str) -> str:
 
 
 def text_document(text: str) -> dict[str, Any]:
-    """Return a plain report as a document: the fields of its head by label, and the rest as findings with headings.
+    r"""Return a plain report as a document: the fields of its head by label, and the rest as findings with headings.
 
-    >>> text_document("Họ tên: A B; Mã BN: 7\\nNgày chụp: 3/1/2024\\nLồng ngực: sạch")
+    >>> text_document("Họ tên: A B; Mã BN: 7\nNgày chụp: 3/1/2024\nLồng ngực: sạch")
     {'Họ tên': 'A B', 'Mã BN': '7', 'Ngày chụp': '3/1/2024', 'Mô tả hình ảnh': 'Lồng ngực: sạch'}
     """
     head: dict[str, Any] = {}

@@ -20,9 +20,18 @@ from petct_cli.report.deid_places import places
 from petct_cli.report.deid_review import Doubtful, doubtful
 from petct_cli.report.deid_titles import titled
 from petct_cli.report.deid_view import view_of
-from petct_cli.report.deid_words import harmless_pairs
+from petct_cli.report.deid_words import harmless_pairs, vocabulary
 
-__all__ = ["Cleaned", "Doubtful", "clean_sections", "clean_text", "harmless_pairs", "report_file", "without_marks"]
+__all__ = [
+    "Cleaned",
+    "Doubtful",
+    "clean_sections",
+    "clean_text",
+    "harmless_pairs",
+    "report_file",
+    "vocabulary",
+    "without_marks",
+]
 
 _MARK_OF_KIND = {"name": NAME, "phone": PHONE, "address": ADDRESS, "date": DATE, "institution": PLACE}
 

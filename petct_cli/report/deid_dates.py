@@ -32,7 +32,8 @@ _SHORT_DATE = re.compile(
 )
 # Two digits for the year: only with two for day and month too, and where no size is given.
 _TWO_DIGITS = re.compile(
-    r"(?<![\d/.,\-xX])(?<!x )(?<!thước )(?<!kính )(?P<d>0[1-9]|[12]\d|3[01])(?P<s>[/\-])(?P<m>0[1-9]|1[0-2])(?P=s)(?P<y>\d{2})(?![\d/\w\-]|[.,]\d|\s*(?:mm|cm|x\s*\d|%))"
+    r"(?<![\d/.,\-xX])(?<!x )(?<!thước )(?<!kính )(?P<d>0[1-9]|[12]\d|3[01])(?P<s>[/\-])"
+    r"(?P<m>0[1-9]|1[0-2])(?P=s)(?P<y>\d{2})(?![\d/\w\-]|[.,]\d|\s*(?:mm|cm|x\s*\d|%))"
 )
 _BIRTH = re.compile(
     r"\b(?:(?:năm\s+sinh|sinh\s+năm|ngày\s+sinh|sinh\s+ngày|ns|dob)\s*[:.]?\s*(?P<v>\d[\d/.\-]{2,8}\d)"

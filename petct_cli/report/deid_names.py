@@ -79,7 +79,7 @@ def runs(text: str) -> Iterator[list[Word]]:
 
 def _goes_on(run: Sequence[Word], word: Word, text: str) -> bool:
     known = words()
-    if (run[0].small not in known.surnames and not _APOSTROPHE.match(run[0].text)) or len(run) > 3:  # noqa: PLR2004
+    if (run[0].small not in known.surnames and not _APOSTROPHE.match(run[0].text)) or len(run) > 3:
         return False
     if _follows(word, text) or text[word.end : word.end + 2].lstrip().startswith(":"):
         return False
@@ -102,9 +102,8 @@ def name_in(run: Sequence[Word], text: str) -> tuple[int, int]:
     for index, word in enumerate(run):
         if (
             word.small in _FORMS_OF_ADDRESS
-            and index + 2 < len(run)
             and starts_sentence(text, word.start)
-            and _begins_name(run, index + 1)
+            and (index + 2 >= len(run) or _begins_name(run, index + 1))
         ):
             # "Ông Kim Toàn": a form of address where a sentence begins, a family name elsewhere.
             continue
@@ -114,6 +113,7 @@ def name_in(run: Sequence[Word], text: str) -> tuple[int, int]:
 
 
 def _begins_name(run: Sequence[Word], index: int) -> bool:
+    """Say whether a name begins at a word of a run."""
     known = words()
     word, rest = run[index], run[index + 1 : index + MAX_WORDS]
     if _APOSTROPHE.match(word.text):
@@ -122,21 +122,27 @@ def _begins_name(run: Sequence[Word], index: int) -> bool:
         return False
     if (word.small, rest[0].small) in known.follow and not (len(rest) > 1 and rest[1].small in known.given):
         return False
-    if word.text == "Y" and len(rest[0].text) > 1 and any(other.small not in known.vocabulary for other in rest[:2]):
-        return True
-    double = f"{word.small} {rest[0].small}"
-    if double in known.surnames:
+    return _begins_highland(word, rest) or _begins_family(word, rest)
+
+
+def _begins_highland(word: Word, rest: Sequence[Word]) -> bool:
+    """Say whether a name begins by its second word (Chamaléa Thị Thỉa) or with a particle (Y Thông Mlô)."""
+    known = words()
+    if word.text == "Y":
+        return len(rest[0].text) > 1 and any(other.small not in known.vocabulary for other in rest[:2])
+    if f"{word.small} {rest[0].small}" in known.surnames:
         return len(rest) > 1 or rest[0].small in known.given
-    if rest[0].small in ("thị", "văn") and len(rest) > 1 and word.small not in known.vocabulary:
-        return True
+    return rest[0].small in ("thị", "văn") and len(rest) > 1 and word.small not in known.vocabulary
+
+
+def _begins_family(word: Word, rest: Sequence[Word]) -> bool:
+    """Say whether a family name with enough after it begins a name."""
+    known = words()
+    plain = word.text.isascii() and _begins_plain(word, rest)
     is_word = known.surnames.get(word.small)
-    if is_word is None:
-        return word.text.isascii() and _begins_plain(word, rest)
-    if _acronym(rest[0]) and not word.text.isupper():
-        return False
-    if not is_word:
-        return True
-    if word.text.isascii() and _begins_plain(word, rest):
+    if is_word is None or (_acronym(rest[0]) and not word.text.isupper()):
+        return plain and is_word is None
+    if plain or not is_word:
         return True
     confirmed = rest[0].small in known.given
     if word.text.isupper() and len(word.text) > 1 and rest[0].text.isupper():
@@ -171,7 +177,7 @@ def _end(run: Sequence[Word], start: int, text: str) -> int:
         ):
             end = index
             break
-    if end == len(run) and sum(len(word.text) > 1 for word in run[start:end]) > 2 and _follows(run[end - 1], text):  # noqa: PLR2004
+    if end == len(run) and sum(len(word.text) > 1 for word in run[start:end]) > 2 and _follows(run[end - 1], text):
         end -= 1
     return end
 
@@ -188,12 +194,12 @@ def _unknown(run: Sequence[Word], text: str) -> tuple[int, int]:
         start = 1
     while end > start and (_is_word(run[end - 1]) or _acronym(run[end - 1])):
         end -= 1
-    if end == len(run) and end - start > 2 and _follows(run[end - 1], text):  # noqa: PLR2004
+    if end == len(run) and end - start > 2 and _follows(run[end - 1], text):
         end -= 1
     while start < end and (_is_word(run[start]) or _acronym(run[start])):
         start += 1
     part = run[start:end]
-    if len(part) < 2 or any(is_medical(word.text) for word in part):  # noqa: PLR2004
+    if len(part) < 2 or any(is_medical(word.text) for word in part):
         return 0, 0
     if all(word.text.isascii() for word in part) or all(word.small in known.vocabulary for word in part):
         return 0, 0

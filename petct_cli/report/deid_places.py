@@ -19,14 +19,15 @@ _SHORT_UNIT = r"(?-i:TP|TX|TT|P|Q|H|X|T)\."
 _NAMED = rf"(?:{_PROPER}(?:[ \t]+{_PROPER}){{0,4}}(?:[ \t]+\d{{1,3}}(?![\d.,%]))?|\d{{1,3}}[A-Z]?(?![\d.,%]))"
 _PART = rf"(?:{_UNIT}[ \t]+{_NAMED}|{_SHORT_UNIT}[ \t]?{_NAMED})"
 # A chain: units, then units or bare names after commas or dashes.
+_NUMBERED = r"(?:(?:số|so)\s+(?:nhà\s+|nha\s+)?)?\d{1,4}[A-Z]?(?:/\d{1,4})*"
 _CHAIN = re.compile(
-    rf"(?<![\w/])(?:(?:(?:số|so)\s+(?:nhà\s+|nha\s+)?)?\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*,?[ \t]+(?:{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*)?)?"
+    rf"(?<![\w/])(?:{_NUMBERED},?[ \t]+(?:{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*)?)?"
     rf"{_PART}(?:[ \t]*[,\-–][ \t]*(?:{_PART}|{_PROPER}(?:[ \t]+{_PROPER}){{0,3}}))*",
     re.IGNORECASE,
 )
 # A house number and a street without the word: only with a place after it.
 _HOUSE = re.compile(
-    rf"(?<![\w,./])(?:(?:số|so)\s+(?:nhà\s+|nha\s+)?)?\d{{1,4}}[A-Z]?(?:/\d{{1,4}})*[ \t]+{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*"
+    rf"(?<![\w,./]){_NUMBERED}[ \t]+{_PROPER}(?:[ \t]+{_PROPER}){{0,4}},[ \t]*"
     rf"(?=(?:{_PART}|{_PROPER}[ \t]+{_PROPER}))",
     re.IGNORECASE,
 )

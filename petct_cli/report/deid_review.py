@@ -12,7 +12,8 @@ from petct_cli.report.deid_view import view_of
 from petct_cli.report.deid_words import is_medical, provinces, words
 
 _TITLE_THEN_SMALL = re.compile(
-    r"(?<!\w)(?:bác\s+sĩ|bác\s+sỹ|bs|ths|pgs|gs|ktv|kỹ\s+thuật\s+viên|điều\s+dưỡng|y\s+tá|ông|bà|bệnh\s+nhân|bn|người\s+bệnh|tên)[.:]?[ \t]+"
+    r"(?<!\w)(?:bác\s+sĩ|bác\s+sỹ|bs|ths|pgs|gs|ktv|kỹ\s+thuật\s+viên|điều\s+dưỡng|y\s+tá|"
+    r"ông|bà|bệnh\s+nhân|bn|người\s+bệnh|tên)[.:]?[ \t]+"
     rf"(?P<v>[{SMALL}]+)",
     re.IGNORECASE,
 )
@@ -71,9 +72,11 @@ def _capitals(text: str) -> Iterator[tuple[int, int, str]]:
         if len(part) > 1:
             known_first = part[0].small in known.surnames or part[0].small in known.surnames_folded
             yield part[0].start, part[-1].end, "capitalised_pair" if known_first else "unknown_surname_run"
-        elif not starts_sentence(text, part[0].start) or len(run) > 1:
-            yield part[0].start, part[0].end, "capitalised_word"
-        elif part[0].small in known.surnames and not _goes_on_small(part[0], text):
+        elif (
+            not starts_sentence(text, part[0].start)
+            or len(run) > 1
+            or (part[0].small in known.surnames and not _goes_on_small(part[0], text))
+        ):
             yield part[0].start, part[0].end, "capitalised_word"
 
 
@@ -81,7 +84,7 @@ def _spelled_in_capitals(run: Sequence[Word]) -> tuple[int, int] | None:
     """Return where two or more words in capitals without marks read like syllables of a name: CHEO PHU KINH."""
     known = words()
     part = [word for word in run if word.text.isupper() and word.text.isascii()]
-    if len(part) < 2 or len(part) < len(run) or is_medical(" ".join(word.text for word in part)):  # noqa: PLR2004
+    if len(part) < 2 or len(part) < len(run) or is_medical(" ".join(word.text for word in part)):
         return None
     syllables = [word for word in part if len(word.text) == 1 or _SYLLABLE.fullmatch(word.small)]
     likely = [word for word in syllables if word.small in known.given_folded or word.small in known.surnames_folded]

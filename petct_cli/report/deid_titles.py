@@ -34,20 +34,22 @@ _TITLE = re.compile(
     rf"|(?i:{_SOMEBODY}|cụ|bé|người\s+nhà|mr|mrs|ms|{_KIN})[.\s]+(?i:(?:nam|nữ|là|tên|tên\s+là|của)\s+)?)"
 )
 _SIGNED = re.compile(
-    rf"(?<!\w)(?:(?i:{_PEOPLE})|(?i:người\s+\w+(?:\s+\w+){{0,2}})|(?i:bs|ktv))[^\n:.]{{0,30}}\n(?:[ \t]*\n|[ \t]*\([^)\n]{{2,40}}\)[ \t]*\n)*[ \t]*(?:{_DEGREES}[.\s/]+)*"
+    rf"(?<!\w)(?:(?i:{_PEOPLE})|(?i:người\s+\w+(?:\s+\w+){{0,2}})|(?i:bs|ktv))[^\n:.]{{0,30}}\n"
+    rf"(?:[ \t]*\n|[ \t]*\([^)\n]{{2,40}}\)[ \t]*\n)*[ \t]*(?:{_DEGREES}[.\s/]+)*"
 )
 _RUN = re.compile(rf"{NAME_WORD}(?:(?:[ \t]{{1,3}}|-|[ \t]*\n[ \t]*){NAME_WORD}){{0,5}}")
 _WORD = re.compile(NAME_WORD)
 _INITIALS = re.compile(
-    rf"(?:[{CAPITAL}][{SMALL}]?\.[ ]?){{1,4}}(?:{NAME_WORD}|[{CAPITAL}](?!\w))?\.?|{NAME_WORD}(?:[ ][{CAPITAL}]\.){{1,3}}(?:[ ]?{NAME_WORD})?"
+    rf"(?:[{CAPITAL}][{SMALL}]?\.[ ]?){{1,4}}(?:{NAME_WORD}|[{CAPITAL}](?!\w))?\.?"
+    rf"|{NAME_WORD}(?:[ ][{CAPITAL}]\.){{1,3}}(?:[ ]?{NAME_WORD})?"
 )
 _PATIENT = re.compile(_SOMEBODY, re.IGNORECASE)
 _MIN_ABBREVIATION = 3
 _SMALL_RUN = re.compile(rf"[{SMALL}{CAPITAL}'’]+(?:[ \t]+[{SMALL}{CAPITAL}'’]+)*")
 # What may stand with a capital after "BN" and begins what is said of the patient; or ends a name under a label.
 _NO_NAMES = frozenset(
-    """bị biết chưa có còn đã đang đến đi điều được hiện không lên mới nhập nữ sau tại theo trong trước từ vào vẫn về với giới tuổi
-    mã số sđt đt địa nghề chẩn ngày năm dân tên họ kết mô hình""".split()  # noqa: SIM905
+    """bị biết chưa có còn đã đang đến đi điều được hiện không lên mới nhập nữ sau tại theo trong trước từ vào vẫn về
+    với giới tuổi mã số sđt đt địa nghề chẩn ngày năm dân tên họ kết mô hình""".split()  # noqa: SIM905
 )
 _ENDS = frozenset("giới tuổi sinh mã số sđt đt địa nghề ngày năm dân nam nữ điện cccd cmnd bhyt đc".split())  # noqa: SIM905
 
@@ -88,10 +90,10 @@ def _capital_name(text: str, start: int, *, patient: bool = False) -> int:
     lone = size == 1 and first.small in known.given and not patient
     if first.small in _NO_NAMES or (is_medical(" ".join(word.text for word in found)) and not (sure or lone)):
         return 0
-    if not surname and first.small in known.vocabulary:
-        # "Bác sĩ chuyên khoa", "BN Chụp": words of reports only; "BS. Hoa" is none of them.
-        if first.small not in known.given or (size > 1 and all(word.small in known.vocabulary for word in found)):
-            return 0
+    # "Bác sĩ chuyên khoa", "BN Chụp": words of reports only; "BS. Hoa" is none of them.
+    likely = first.small in known.given and (size == 1 or any(word.small not in known.vocabulary for word in found))
+    if not surname and first.small in known.vocabulary and not likely:
+        return 0
     if size == 1 and _said(first, text):
         return 0
     while size > 1 and (
@@ -108,7 +110,7 @@ def _heading(word: Word) -> bool:
 
 def _goes_on(found: list[Word], word: Word, text: str) -> bool:
     known = words()
-    if len(found) > 3 or _said(word, text) or text[word.end : word.end + 2].lstrip().startswith(":"):  # noqa: PLR2004
+    if len(found) > 3 or _said(word, text) or text[word.end : word.end + 2].lstrip().startswith(":"):
         return False
     if (
         len(found) > 1

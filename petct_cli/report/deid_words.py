@@ -103,6 +103,11 @@ def harmless_pairs() -> frozenset[tuple[str, str]]:
     return words().harmless
 
 
+def vocabulary() -> frozenset[str]:
+    """Return the words of reports and forms, with their marks, in lower case."""
+    return words().vocabulary
+
+
 def is_medical(text: str) -> bool:
     """Say whether a run of capitalised words begins with a medical phrase."""
     allowed = words().allowed

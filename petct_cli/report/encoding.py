@@ -10,7 +10,7 @@ import unicodedata
 
 from petct_cli.core.errors import RecordError
 
-# TCVN3 puts signs inside words; VNI writes a vowel's marks as a letter of their own, and n with tilde for d with stroke.
+# TCVN3 puts signs inside words; VNI writes a vowel's marks as a letter of their own, and ñ for đ.
 _LEGACY = re.compile(
     r"(?<=[^\W\d_])[©®¬­µ¶·¸¹»¼½¾¨«¦§¤£¢¥±°²³´¿¡](?=[^\W\d_]|[\s,.;:]|$)|[©®µ¶·¸¹»¼½¾¨«¦§¤¢¥¬](?=[^\W\d_])"
     r"|[aeiouyAEIOUYôöÔÖ][øûïäåëØÛÏÄÅË](?![aeiouy])|\b[ñÑ](?=\w)"

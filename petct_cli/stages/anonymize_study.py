@@ -23,7 +23,7 @@ from petct_cli.dicom.deid.study import FileError, Survey, survey_study
 from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
 from petct_cli.dicom.deid.values import shift_date
 from petct_cli.dicom.values import to_number
-from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, without_marks
+from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, vocabulary, without_marks
 from petct_cli.report.deid_head import administrative_values
 from petct_cli.report.encoding import refuse_legacy
 from petct_cli.report.sections import parse_report
@@ -62,7 +62,7 @@ class StudyWork:
         sections, head = ({}, {}) if report is None else _parsed(report)
         for kind, values in administrative_values(head).items():
             getattr(survey.identifiers, kind).update(values)
-        known = know(survey.identifiers, harmless_pairs())
+        known = know(survey.identifiers, harmless_pairs(), vocabulary())
         rewriter, proof = self._images(known)
         counts = {name: number for name, number in sorted(rewriter.counts.items()) if number}
         counts |= {"files": len(survey.images), "values_too_short_to_scan": known.not_scanned}

@@ -1,9 +1,9 @@
 """Generated reports with planted, invented Vietnamese identifiers, to measure de-identification by position and form.
 
-The sentences and names are in the TOML files beside this module; ``dev`` is looked at while rules are made, ``held`` is not.
-Slots: N M full names of others, G a single given name, H initials, K the patient's name, R the physician's, J the patient's
-ID, X the accession number, U the birth date, Q the patient's phone, Z their address, Y the study's institution; I P B C E A
-S T are codes, phones, insurance cards, citizen IDs, e-mails, addresses, institutions and dates of anybody.
+The sentences and names are in the TOML files beside this module; ``dev`` is looked at while rules are made, ``held`` is
+not. Slots: N M full names of others, G a single given name, H initials, K the patient's name, R the physician's, J the
+patient's ID, X the accession number, U the birth date, Q the patient's phone, Z their address, Y the institution;
+I P B C E A S T are codes, phones, insurance cards, citizen IDs, e-mails, addresses, institutions and dates of anybody.
 """
 
 import random
@@ -21,19 +21,55 @@ HERE = Path(__file__).parent
 SLOT = re.compile(r"\{([A-Z])\}")
 
 KINDS = {
-    "N": "name", "M": "name", "G": "given_name", "H": "initials", "K": "known_name", "R": "known_name", "J": "known_id", "X": "known_id",
-    "U": "known_date", "Q": "known_phone", "Z": "known_address", "Y": "known_institution", "I": "patient_code", "P": "phone", "B": "bhyt",
-    "C": "cccd", "E": "email", "A": "address", "S": "institution", "T": "date",
-}  # fmt: skip
+    "N": "name",
+    "M": "name",
+    "G": "given_name",
+    "H": "initials",
+    "K": "known_name",
+    "R": "known_name",
+    "J": "known_id",
+    "X": "known_id",
+    "U": "known_date",
+    "Q": "known_phone",
+    "Z": "known_address",
+    "Y": "known_institution",
+    "I": "patient_code",
+    "P": "phone",
+    "B": "bhyt",
+    "C": "cccd",
+    "E": "email",
+    "A": "address",
+    "S": "institution",
+    "T": "date",
+}
 
 CLEAN = {
-    "head_neck": ["Không thấy hình ảnh tăng chuyển hóa FDG bất thường vùng cổ.", "Hạch cổ nhóm IIA phải 11 x 7 mm, SUVmax 3,4.", "Tuyến giáp đồng nhất."],
-    "chest": ["Nốt mờ thùy trên phổi phải đường kính 14 mm, SUVmax: 6,2.", "Hạch trung thất nhóm 4R, 7 kích thước 12 x 8 mm.", "Không tràn dịch màng phổi."],
-    "abdomen_pelvis": ["Gan kích thước bình thường, hạ phân thùy VI có nốt 9 mm.", "Nang thận trái 18 x 16 mm, không tăng chuyển hóa FDG.", "Tuyến tiền liệt 42 x 30 x 35 mm."],
-    "musculoskeletal": ["Tổn thương tiêu xương thân đốt sống L3, SUVmax = 8,1.", "Không thấy ổ tăng chuyển hóa bất thường ở xương."],
-    "impression": ["U phổi phải tăng chuyển hóa FDG, nghĩ nhiều đến ác tính (T2aN1M0).", "Hạch trung thất, SUVmax 4,8.", "Deauville 4."],
+    "head_neck": [
+        "Không thấy hình ảnh tăng chuyển hóa FDG bất thường vùng cổ.",
+        "Hạch cổ nhóm IIA phải 11 x 7 mm, SUVmax 3,4.",
+        "Tuyến giáp đồng nhất.",
+    ],
+    "chest": [
+        "Nốt mờ thùy trên phổi phải đường kính 14 mm, SUVmax: 6,2.",
+        "Hạch trung thất nhóm 4R, 7 kích thước 12 x 8 mm.",
+        "Không tràn dịch màng phổi.",
+    ],
+    "abdomen_pelvis": [
+        "Gan kích thước bình thường, hạ phân thùy VI có nốt 9 mm.",
+        "Nang thận trái 18 x 16 mm, không tăng chuyển hóa FDG.",
+        "Tuyến tiền liệt 42 x 30 x 35 mm.",
+    ],
+    "musculoskeletal": [
+        "Tổn thương tiêu xương thân đốt sống L3, SUVmax = 8,1.",
+        "Không thấy ổ tăng chuyển hóa bất thường ở xương.",
+    ],
+    "impression": [
+        "U phổi phải tăng chuyển hóa FDG, nghĩ nhiều đến ác tính (T2aN1M0).",
+        "Hạch trung thất, SUVmax 4,8.",
+        "Deauville 4.",
+    ],
     "indication": ["Ung thư phổi phải đã hóa trị 6 chu kỳ.", "Theo dõi u lympho không Hodgkin."],
-}  # fmt: skip
+}
 """Sentences without identifiers that stand round the planted ones; invented."""
 
 
@@ -176,7 +212,7 @@ class Corpus:
         )
 
     def name(self) -> str:
-        """Return one invented full name; one in eight is of another people of Viet Nam, one in three has a rare surname."""
+        """Return an invented full name; one in eight is of another people of Viet Nam, one in three has a rare one."""
         rng, names = self.rng, self.names
         draw = rng.random()
         if draw < 1 / 8:
@@ -200,18 +236,20 @@ class Corpus:
             rng.choice(place[key]) for key in ("province", "district", "commune", "street")
         )
         number = rng.randrange(1, 400)
-        return rng.choice([
-            f"Số {number} {street}, phường {commune}, quận {district}, {province}",
-            f"{number}/{rng.randrange(1, 90)} đường {street}, P. {commune}, Q. {district}, {province}",
-            f"thôn {rng.randrange(1, 12)}, xã {commune}, huyện {district}, tỉnh {province}",
-            f"Xóm {rng.choice(['Đông', 'Bắc', 'Mới'])}, {commune}, {district}, {province}",
-            f"xã {commune}, huyện {district}, {province}",
-            f"Tổ dân phố {rng.randrange(1, 20)}, phường {commune}, {province}",
-            f"ấp {rng.choice(['Thạnh An', 'Tân Lập', '3'])}, xã {commune}, {district}, {province}",
-            f"{commune} - {district} - {province}",
-            f"ngõ {rng.randrange(1, 200)} {street}, {district}, {province}",
-            f"{district}, {province}",
-        ])  # fmt: skip
+        return rng.choice(
+            [
+                f"Số {number} {street}, phường {commune}, quận {district}, {province}",
+                f"{number}/{rng.randrange(1, 90)} đường {street}, P. {commune}, Q. {district}, {province}",
+                f"thôn {rng.randrange(1, 12)}, xã {commune}, huyện {district}, tỉnh {province}",
+                f"Xóm {rng.choice(['Đông', 'Bắc', 'Mới'])}, {commune}, {district}, {province}",
+                f"xã {commune}, huyện {district}, {province}",
+                f"Tổ dân phố {rng.randrange(1, 20)}, phường {commune}, {province}",
+                f"ấp {rng.choice(['Thạnh An', 'Tân Lập', '3'])}, xã {commune}, {district}, {province}",
+                f"{commune} - {district} - {province}",
+                f"ngõ {rng.randrange(1, 200)} {street}, {district}, {province}",
+                f"{district}, {province}",
+            ]
+        )
 
     def _report(self, jobs: list[tuple[str, str]]) -> GeneratedReport:
         subject = self.subject()
@@ -241,6 +279,9 @@ class Corpus:
 
     def _value(self, slot: str, subject: Subject, lower: bool) -> tuple[str, str, str]:
         """Return how the value is written, the value, and the value so written."""
+        return self._name_of(slot, subject, lower) if slot in "NMKRGH" else self._other(slot, subject)
+
+    def _name_of(self, slot: str, subject: Subject, lower: bool) -> tuple[str, str, str]:
         rng = self.rng
         if slot in "NM":
             return self._formed(self.name(), OTHER_FORMS + ["lower"] * (2 if lower else 0))
@@ -249,8 +290,10 @@ class Corpus:
         if slot == "G":
             given = rng.choice(self.names["given"][rng.choice(["common", self.part])])
             return self._formed(given, ["plain", "plain", "plain", "upper", "nfd"])
-        if slot == "H":
-            return self._initials(self.name())
+        return self._initials(self.name())
+
+    def _other(self, slot: str, subject: Subject) -> tuple[str, str, str]:
+        rng = self.rng
         if slot in "JXYZ":
             value = {"J": subject.patient_id, "X": subject.accession, "Y": subject.institution, "Z": subject.address}[
                 slot
@@ -295,10 +338,14 @@ class Corpus:
 
     def _day(self, day: date, partial: bool) -> tuple[str, str, str]:
         ways = {
-            "d/m/Y": f"{day.day:02}/{day.month:02}/{day.year}", "d-m-Y": f"{day.day:02}-{day.month:02}-{day.year}", "d.m.Y": f"{day.day}.{day.month}.{day.year}",
-            "unpadded": f"{day.day}/{day.month}/{day.year}", "words": f"{day.day:02} tháng {day.month:02} năm {day.year}",
-            "iso": day.isoformat(), "digits": day.strftime("%Y%m%d"),
-        }  # fmt: skip
+            "d/m/Y": f"{day.day:02}/{day.month:02}/{day.year}",
+            "d-m-Y": f"{day.day:02}-{day.month:02}-{day.year}",
+            "d.m.Y": f"{day.day}.{day.month}.{day.year}",
+            "unpadded": f"{day.day}/{day.month}/{day.year}",
+            "words": f"{day.day:02} tháng {day.month:02} năm {day.year}",
+            "iso": day.isoformat(),
+            "digits": day.strftime("%Y%m%d"),
+        }
         if partial:
             ways |= {
                 "d/m/y": f"{day.day:02}/{day.month:02}/{day.year % 100:02}",
@@ -315,10 +362,18 @@ class Corpus:
 
     def _phone(self, digits: str) -> tuple[str, str, str]:
         ways = {
-            "digits": digits, "4 3 3": f"{digits[:4]} {digits[4:7]} {digits[7:]}", "4.3.3": f"{digits[:4]}.{digits[4:7]}.{digits[7:]}", "3-3-4": f"{digits[:3]}-{digits[3:6]}-{digits[6:]}",
-            "+84": f"+84{digits[1:]}", "+84 spaced": f"+84 {digits[1:4]} {digits[4:7]} {digits[7:]}", "(+84)": f"(+84) {digits[1:]}", "pairs": f"{digits[:2]} {digits[2:4]} {digits[4:6]} {digits[6:8]} {digits[8:]}",
-            "0084": f"0084{digits[1:]}", "(0xx)": f"({digits[:3]}) {digits[3:6]} {digits[6:]}", "dot pairs": f"{digits[:4]}.{digits[4:6]}.{digits[6:8]}.{digits[8:]}",
-        }  # fmt: skip
+            "digits": digits,
+            "4 3 3": f"{digits[:4]} {digits[4:7]} {digits[7:]}",
+            "4.3.3": f"{digits[:4]}.{digits[4:7]}.{digits[7:]}",
+            "3-3-4": f"{digits[:3]}-{digits[3:6]}-{digits[6:]}",
+            "+84": f"+84{digits[1:]}",
+            "+84 spaced": f"+84 {digits[1:4]} {digits[4:7]} {digits[7:]}",
+            "(+84)": f"(+84) {digits[1:]}",
+            "pairs": f"{digits[:2]} {digits[2:4]} {digits[4:6]} {digits[6:8]} {digits[8:]}",
+            "0084": f"0084{digits[1:]}",
+            "(0xx)": f"({digits[:3]}) {digits[3:6]} {digits[6:]}",
+            "dot pairs": f"{digits[:4]}.{digits[4:6]}.{digits[6:8]}.{digits[8:]}",
+        }
         form = self.rng.choice(sorted(ways))
         return form, digits, ways[form]
 

@@ -111,6 +111,10 @@ class Known:
         How many values are too short to be looked for.
     weak_pairs
         Pairs of so few letters that they count only in a longer run.
+    unmarked_names
+        Whole names of two words that are known without marks.
+    vocabulary
+        Words of reports, with their marks: written small, two of them are none of these names.
     """
 
     pairs: frozenset[tuple[str, str]] = frozenset()
@@ -122,6 +126,8 @@ class Known:
     not_scanned: int = 0
     harmless_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
     weak_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+    unmarked_names: frozenset[tuple[str, ...]] = field(default=frozenset())
+    vocabulary: frozenset[str] = field(default=frozenset())
 
     def find(self, text: str) -> list[Hit]:
         """Return all hits in `text`, in order, overlapping ones joined."""
@@ -173,8 +179,15 @@ class Known:
             return True
         if not original.isascii():
             words = _TOKEN.findall(unicodedata.normalize("NFC", original))
-            return tuple(map(_marked, words)) in self.marked_pairs
+            pair = tuple(map(_marked, words))
+            return pair in self.marked_pairs or self._is_unmarked_name(words, folded[start:end])
         return tuple(_TOKEN.findall(folded[start:end])) not in self.harmless_pairs
+
+    def _is_unmarked_name(self, words: list[str], folded: str) -> bool:
+        """Say whether two words are a whole name that the headers hold without marks, and no words of reports."""
+        if tuple(_TOKEN.findall(folded)) not in self.unmarked_names:
+            return False
+        return any(word.casefold() not in self.vocabulary for word in words)
 
     def _phrases(self, folded: str) -> Iterable[Hit]:
         for phrase in self.phrases:
@@ -228,16 +241,24 @@ class Known:
                     yield Hit(match.start(), match.end(), "name")
 
 
-def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = ()) -> Known:
+def know(
+    identifiers: Identifiers,
+    harmless_pairs: Iterable[tuple[str, str]] = (),
+    vocabulary: Iterable[str] = (),
+) -> Known:
     """Prepare the values of one study for searching.
 
     Parameters
     ----------
     harmless_pairs
         Folded pairs of words that are medical terms when written without capitals ("van hai").
+    vocabulary
+        Words of reports, with their marks. Without any, small marked words are a name only with its very marks.
     """
     pairs: set[tuple[str, str]] = set()
     weak: set[tuple[str, str]] = set()
+    unmarked: set[tuple[str, ...]] = set()
+    vocabulary = frozenset(vocabulary)
     marked: set[str] = set()
     marked_pairs: set[tuple[str, ...]] = set()
     phrases: set[Phrase] = set()
@@ -250,6 +271,8 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
             phrases |= _run_together(plain)
             for left, right in itertools.pairwise(plain):
                 pairs |= {(left, right), (right, left)}
+                if vocabulary and len(plain) == 2 and name.isascii():
+                    unmarked |= {(left, right), (right, left)}
                 if len(left + right) < _MIN_PAIR_LETTERS and len(plain) > 2:
                     weak |= {(left, right), (right, left)}
             for left, right in itertools.pairwise(map(_marked, order)):
@@ -262,6 +285,8 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     return Known(
         pairs=frozenset(pairs),
         weak_pairs=frozenset(weak),
+        unmarked_names=frozenset(unmarked),
+        vocabulary=vocabulary,
         phrases=tuple(sorted(phrases, key=lambda phrase: (phrase.kind, phrase.pattern.pattern))),
         dates=frozenset(identifiers.dates),
         uids=frozenset(uid for uid in identifiers.uids if len(uid) >= MIN_LENGTH),
@@ -326,7 +351,7 @@ def _dialled(phone: str) -> set[Phrase]:
     digits = re.sub(r"\D", "", phone)[-_PHONE_DIGITS:]
     if len(digits) < _MIN_PHONE_DIGITS:
         return set()
-    between = r"[ .\-()]{0,2}"
+    between = r"[\s.\-()]{0,2}"
     pattern = rf"(?<!\d)(?:\+?\(?\d{{1,4}}{between}(?:\(0\) ?)?)?{between.join(digits)}(?!\d)"
     return {Phrase(digits[0], re.compile(pattern), "phone")}
 
