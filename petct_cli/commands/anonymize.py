@@ -57,7 +57,6 @@ def main(
     """
     from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
     from petct_cli.stages.anonymize import Anonymize, refuse_inside, studies_in
-    from petct_cli.stages.anonymize_reports import ReportsUsed
 
     refuse_inside(out, key_file, "--key-file", "key_inside_output")
     stage = Anonymize(
@@ -72,7 +71,7 @@ def main(
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(map(_without_values, chain(*sources))), shared, ReportsUsed(stage))
+    run(stage, _with_warning(map(_without_values, chain(*sources))), shared, stage.watch())
 
 
 def _without_values(item: Item) -> Item:

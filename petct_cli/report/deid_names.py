@@ -177,6 +177,9 @@ def _end(run: Sequence[Word], start: int, text: str) -> int:
         ):
             end = index
             break
+    least = 1 if _APOSTROPHE.match(run[start].text) else 2
+    while end - start > least and is_medical(run[end - 1].text) and not _given(run[end - 1]):
+        end -= 1
     if end == len(run) and sum(len(word.text) > 1 for word in run[start:end]) > 2 and _follows(run[end - 1], text):
         end -= 1
     return end

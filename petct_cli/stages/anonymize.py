@@ -24,6 +24,7 @@ from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, survey_study
 from petct_cli.dicom.deid.syntax import DicomSyntaxError, read_dicom
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_reports import ReportsUsed
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -191,6 +192,10 @@ class Anonymize:
             if uid:
                 return self.key.study(raw_study_id(uid))
         return self.key.study(record.id)
+
+    def watch(self) -> ReportsUsed:
+        """Return what sees the written records and says at the end which reports nobody got."""
+        return ReportsUsed(self)
 
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""

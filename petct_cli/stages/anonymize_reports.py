@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from petct_cli.core.records import Record, Study
 from petct_cli.dataset.matching import load_reports
-from petct_cli.stages.anonymize import Anonymize
+
+if TYPE_CHECKING:
+    from petct_cli.stages.anonymize import Anonymize
 
 
 class ReportsUsed:

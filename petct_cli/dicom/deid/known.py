@@ -111,10 +111,8 @@ class Known:
         How many values are too short to be looked for.
     weak_pairs
         Pairs of so few letters that they count only in a longer run.
-    unmarked_names
-        Whole names of two words that are known without marks.
-    vocabulary
-        Words of reports, with their marks: written small, two of them are none of these names.
+    unmarked_names, vocabulary
+        Whole names of two words that are known without marks; words of reports, which are none when written small.
     """
 
     pairs: frozenset[tuple[str, str]] = frozenset()
@@ -242,9 +240,7 @@ class Known:
 
 
 def know(
-    identifiers: Identifiers,
-    harmless_pairs: Iterable[tuple[str, str]] = (),
-    vocabulary: Iterable[str] = (),
+    identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (), vocabulary: Iterable[str] = ()
 ) -> Known:
     """Prepare the values of one study for searching.
 
@@ -340,7 +336,6 @@ def _run_together(words: list[str]) -> set[Phrase]:
         return set()
     if any(letter >= "\u1100" for letter in joined):
         return {Phrase(joined, re.compile(re.escape(joined)), "name")}
-    # Two short words may join to a common one; three hardly do.
     if len(joined) < _MIN_RUN_TOGETHER - (len(words) > 2):
         return set()
     return {Phrase(joined, re.compile(rf"(?<![^\W\d_]){re.escape(joined)}(?![^\W\d_])"), "name")}
