@@ -76,7 +76,7 @@ def main(
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(map(without_values, chain(*sources))), shared)
+    run(stage, _with_warning(map(without_values, chain(*sources))), shared, stage.watch())
 
 
 def _with_warning(items: Iterable[Item]) -> Iterator[Item]:

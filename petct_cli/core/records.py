@@ -138,8 +138,24 @@ class Volume(Part):
     suv: Suv | None = None
 
 
+class ReviewSpan(Part):
+    """Characters of a clean section that a person should look at, and the code of why; never the text."""
+
+    section: str
+    start: int
+    end: int
+    reason: str
+
+
+class ReportSource(Part):
+    """Which report a study got: by what evidence, and its fingerprint under the key."""
+
+    by: str
+    fingerprint: str
+
+
 class Deid(Part):
-    """What de-identification did to a study: counts only, no values."""
+    """What de-identification did to a study: counts and places, no values."""
 
     profile: str
     edition: str
@@ -147,6 +163,8 @@ class Deid(Part):
     counts: dict[str, int] = {}
     quarantined: list[dict[str, Any]] = []
     face: str | None = None
+    review: list[ReviewSpan] | None = None
+    report_source: ReportSource | None = None
 
 
 class Study(Record):

@@ -24,6 +24,7 @@ from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, Survey, survey_study
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_reports import ReportsUsed
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -99,7 +100,7 @@ class Anonymize:
     private_log: Path | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "anonymize"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
@@ -200,11 +201,23 @@ class Anonymize:
             copy_quarantined(survey, self.quarantine, name)
         return records
 
+    def watch(self) -> ReportsUsed:
+        """Return what sees the written records and says at the end which reports nobody got."""
+        return ReportsUsed(self)
+
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""
+        self._note({"study": study, "code": error.code, "path": str(error.path)})
+
+    def note_report(self, code: str, place: str) -> None:
+        """Write the real place of a report that no study got to the private log, if there is one."""
+        self._note({"code": code, "path": place})
+
+    def _note(self, told: dict[str, str]) -> None:
         if self.private_log is None:
             return
-        line = orjson.dumps({"study": study, "code": error.code, "path": str(error.path)}) + b"\n"
+        # A file name may hold bytes that are no text.
+        line = orjson.dumps({key: value.encode(errors="replace").decode() for key, value in told.items()}) + b"\n"
         try:
             descriptor = os.open(self.private_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:

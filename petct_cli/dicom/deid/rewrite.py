@@ -288,10 +288,12 @@ class Rewriter:
             new, name = self._cleaned(bare, charset, kind), "text_cleaned"
         else:
             return _KEPT
-        if new is None or new == bare:
+        if new is None:
             return _KEPT
         if plan not in ("clean", "technical", "empty", "number"):
             self.written.add((tag, new.rstrip(b" \0")))
+        if new == bare:
+            return _KEPT
         return Outcome(encode_element(tag, vr, new, syntax), ((name, 1), *counts))
 
     def _other_patient(self, value: bytes) -> str:
