@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +11,8 @@ import typer
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
-from petct_cli.core.jsonl import BadLineError
+from petct_cli.cli.sources import is_manifest, read_records
+from petct_cli.cli.withheld import with_face_warning, without_values
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -40,6 +38,11 @@ def main(
     private_log: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Real paths of bad files (0600). Nothing else names them.")
     ] = None,
+    deface: Annotated[bool, typer.Option("--deface", help="Take the face out of the CT (code 113102).")] = False,
+    redact: Annotated[
+        list[str] | None, typer.Option(metavar="FILE|X,Y,W,H", help="Black out regions: rules (TOML) or a rectangle.")
+    ] = None,
+    ocr: Annotated[bool, typer.Option("--ocr", help="Set aside images in which tesseract reads text.")] = False,
     *,
     shared: Shared,
 ) -> None:
@@ -49,14 +52,17 @@ def main(
     patient move by the same whole days, times stay, private elements go except those SUV needs. Pixels are copied bit
     for bit. SUV is computed before and after and must be identical; what was written is searched for the patient's own
     values. Secondary captures, dose screens, structured reports and documents are set aside and listed. Faces stay in
-    the CT. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in them. Streams.
+    the CT without --deface. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in
+    them. Streams.
 
     Example:
 
         petct anonymize /data/export --reports reports/ -o clean --key-file site.key --new-key > studies.jsonl
     """
     from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
+    from petct_cli.dicom.deid.redaction import read_rules
     from petct_cli.stages.anonymize import Anonymize, refuse_inside, studies_in
+    from petct_cli.stages.anonymize_pixels import PixelOptions
 
     refuse_inside(out, key_file, "--key-file", "key_inside_output")
     stage = Anonymize(
@@ -67,24 +73,9 @@ def main(
         keep_period=keep_period,
         quarantine=quarantine,
         private_log=private_log,
+        pixels=PixelOptions(deface, read_rules(redact or []), ocr),
     )
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(map(_without_values, chain(*sources))), shared)
-
-
-def _without_values(item: Item) -> Item:
-    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
-    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
-        return item
-    message = "the line is no record that petct can read"
-    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))
-
-
-def _with_warning(items: Iterable[Item]) -> Iterator[Item]:
-    """Say once, when there is something to de-identify, what stays recognisable."""
-    for number, item in enumerate(items):
-        if number == 0:
-            logging.getLogger(__name__).warning("faces stay in the CT; the records say face: present")
-        yield item
+    run(stage, with_face_warning(map(without_values, chain(*sources)), deface=deface), shared)

@@ -24,6 +24,7 @@ from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, survey_study
 from petct_cli.dicom.deid.syntax import DicomSyntaxError, read_dicom
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_pixels import PixelOptions, survey_let_out
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -82,6 +83,8 @@ class Anonymize:
         Folder (mode 0700) that set-aside objects are copied to, unchanged.
     private_log
         File (mode 0600) that gets the real paths of bad files.
+    pixels
+        What is done to pixels beyond copying them bit for bit.
     """
 
     out: Path
@@ -91,6 +94,7 @@ class Anonymize:
     keep_period: str | None = None
     quarantine: Path | None = None
     private_log: Path | None = field(default=None, repr=False)
+    pixels: PixelOptions = field(default_factory=PixelOptions)
 
     name: ClassVar[str] = "anonymize"
     version: ClassVar[str] = "2"
@@ -98,6 +102,7 @@ class Anonymize:
 
     def __post_init__(self) -> None:
         load_profile(self.profile)
+        self.pixels.key()
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
@@ -165,6 +170,7 @@ class Anonymize:
             "edition": load_profile(self.profile).edition,
             "key_id": self.key.key_id,
             "keep_period": self.keep_period,
+            **self.pixels.key(),
         }
         store = Store(self.out, self.name)
         stamp = entry(self.name, self.version, options, inputs)
@@ -178,7 +184,8 @@ class Anonymize:
         set_aside = any(isinstance(made, Study) and made.deid and made.deid.quarantined for made in records)
         if set_aside and self.quarantine is not None and not (self.quarantine / name).exists():
             # Finished by an earlier run that copied nothing aside.
-            copy_quarantined(survey_study(files, hashes, self.profile), self.quarantine, name)
+            survey = survey_let_out(self.pixels, survey_study(files, hashes, self.profile))
+            copy_quarantined(survey, self.quarantine, name)
         return records
 
     def _name_of(self, record: Study, files: Sequence[Path]) -> str:

@@ -27,6 +27,7 @@ from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, re
 from petct_cli.report.deid_head import administrative_values
 from petct_cli.report.sections import parse_report
 from petct_cli.stages.anonymize_input import json_object
+from petct_cli.stages.anonymize_pixels import PixelWork
 from petct_cli.stages.anonymize_truth import clean_lesions
 from petct_cli.stages.suv_proof import SuvProof
 
@@ -61,10 +62,13 @@ class StudyWork:
         for kind, values in administrative_values(head).items():
             getattr(survey.identifiers, kind).update(values)
         known = know(survey.identifiers, harmless_pairs())
-        rewriter, proof = self._images(known)
+        pixels = PixelWork(self.stage.pixels, survey, known)
+        self.survey = survey = pixels.survey
+        rewriter, proof = self._images(known, pixels)
         counts = {name: number for name, number in sorted(rewriter.counts.items()) if number}
         counts |= {"files": len(survey.images), "values_too_short_to_scan": known.not_scanned}
         counts |= {"files_not_dicom": survey.not_dicom, "files_duplicate": survey.duplicates}
+        counts |= pixels.counts()
         counts["record_keys_dropped"] = _unknown_keys(record)
         fields: dict[str, Any] = {"series": self._series()}
         if sections:
@@ -86,14 +90,14 @@ class StudyWork:
                     {"ordinal": ordinal, "modality": instance.modality, "reason": instance.reason}
                     for ordinal, instance in enumerate(survey.quarantined, start=1)
                 ],
-                "face": "present",
+                **pixels.record(),
                 "suv": proof.results(required=self.profile.keeps_suv),
             }
         )
         fields |= {"id": self.name, "patient": self.pseudonym, "deid": deid}
         return Study.model_validate({**self._facts(), **fields})
 
-    def _images(self, known: Known) -> tuple[Rewriter, SuvProof]:
+    def _images(self, known: Known, pixels: PixelWork) -> tuple[Rewriter, SuvProof]:
         """Write every image, read it back, search it, and prove that its SUV is what it was."""
         survey = self.survey
         proven: set[str] = set()
@@ -119,8 +123,9 @@ class StudyWork:
         for image, place in survey.names():
             target = self.temporary / place
             target.parent.mkdir(exist_ok=True)
-            dicom: DicomBytes = read_dicom(image.path)
-            write_deidentified(dicom, target, rewriter, survey.facts.get("age"))
+            dicom: DicomBytes
+            dicom, treatment = pixels.treated(image, read_dicom(image.path))
+            write_deidentified(dicom, target, rewriter, survey.facts.get("age"), treatment)
             result = scan.check(dicom, target)
             if image.modality == "PT":
                 proof.add(target.parent.name, dicom, result)

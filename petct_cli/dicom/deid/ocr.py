@@ -39,7 +39,9 @@ def tesseract_version() -> str:
     """
     program = shutil.which("tesseract")
     if program is not None:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace").stdout
+        said = subprocess.run([program, "--version"], check=False, capture_output=True).stdout.decode(
+            "ascii", "replace"
+        )
         if said.startswith("tesseract "):
             return said.split()[1]
     raise UsageError("ocr_missing", "--ocr needs the program tesseract", "install it (apt-get install tesseract-ocr)")
@@ -97,7 +99,9 @@ def _picture(words: Words, form: PixelFormat) -> Picture | None:
         return None
     levels = (np.clip((grey - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
     factor = min(_ENLARGED_AT_MOST, max(1, round(_WIDTH / levels.shape[1])))
-    image = Image.fromarray(levels).resize((levels.shape[1] * factor, levels.shape[0] * factor), Image.Resampling.BICUBIC)
+    image = Image.fromarray(levels).resize(
+        (levels.shape[1] * factor, levels.shape[0] * factor), Image.Resampling.BICUBIC
+    )
     # Black on white is what tesseract reads best.
     return np.asarray(255 - np.asarray(image), np.uint8) if levels.mean() < 128 else np.asarray(image, np.uint8)
 
@@ -114,6 +118,7 @@ def _read(picture: Picture) -> list[list[tuple[str, float]]]:
     try:
         done = subprocess.run(
             [program, "stdin", "stdout", "--psm", "11", "tsv"],
+            check=False,
             input=png.getvalue(),
             capture_output=True,
             env={**os.environ, "OMP_THREAD_LIMIT": "1"},

@@ -123,7 +123,7 @@ def blackened(words: Words, form: PixelFormat, rules: Sequence[tuple[int, Rule]]
             if place is None:
                 raise RecordError(
                     "redaction_outside",
-                    f"rule {number} of --redact: a region lies outside of an image of {form.columns}x{form.rows} pixels",
+                    f"rule {number} of --redact: a region lies outside of an image of {form.columns} x {form.rows}",
                     "give the rule Rows and Columns, or correct the rectangle",
                 )
             new[:, place[0], place[1], :] = black
