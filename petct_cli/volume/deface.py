@@ -20,6 +20,7 @@ from petct_cli.volume.head import HeadRange, Mask, find_head, grid_above, rules
 
 Field = npt.NDArray[np.float32]
 _STEP_MM = 2.0
+_COARSE_MM = 2 * _STEP_MM
 _BELOW_MM = 30.0
 _FAR_MM = 1000.0
 _AIR_INSIDE_HU = -500
@@ -155,61 +156,45 @@ class _Shell:
 
     def face(self) -> Face:
         shell = rules()["shell"]
-        pad = int((shell["feature"] + shell["depth"] + 10) / _STEP_MM)
-        # The scan ends above and below, the head does not: its last planes go on.
-        filled = self._bridged(np.pad(self.skin, ((pad, pad), (0, 0), (0, 0)), mode="edge"), shell["bridge"])
-        smooth = _dilated(_eroded(filled, shell["feature"]), shell["feature"])
-        core = _eroded(smooth, shell["depth"])
-        if not core.any():
-            raise RecordError("deface_no_landmark", "the head of a CT is too small to be told from its skin")
-        outside = (_distance(~core) - _STEP_MM / 2)[pad:-pad]
-        filled, core = filled[pad:-pad], core[pad:-pad]
+        # Shapes of centimetres are found on a grid of half the resolution, eight times as fast.
+        core, hollow = _core(self.skin[::2, ::2, ::2])
+        outside = _refined(_signed_distance(core), self.hu.shape)
         # No nose is left because it is long.
         reach = max(shell["reach"], float(outside[self.skin].max()) + 5)
-        front, all_around = self._front(core, filled)
-        bone = self._bone(filled)
+        front, all_around = self._front(core, hollow & (self.hu[::2, ::2, ::2] < _AIR_INSIDE_HU))
+        bone = self._bone()
         found = np.minimum(np.minimum(outside, reach - outside), bone - shell["bone_margin"])
         if not all_around:
             found = np.minimum(found, front)
         if self.arms.any():
-            found = np.minimum(found, _distance(~self.arms) - _STEP_MM)
+            found = np.minimum(found, _distance(~self.arms, _STEP_MM) - _STEP_MM)
         return Face(self.head, self.top, all_around, self.box, found.astype(np.float32), bone.astype(np.float32))
 
-    @staticmethod
-    def _bridged(mask: Mask, radius: float) -> Mask:
-        """Return the head with mouth, nostrils and ears closed over, and what is hollow in it filled."""
-        from scipy.ndimage import binary_fill_holes
+    def _front(self, core: Mask, air: Mask) -> tuple[Field, bool]:
+        """Return how far (mm) each voxel is from the wedge behind the head, and whether there is no trusting it.
 
-        margin = int(radius / _STEP_MM) + 2
-        wide = np.pad(mask, ((0, 0), (margin, margin), (margin, margin)))
-        closed = _eroded(_dilated(wide, radius), radius)[:, margin:-margin, margin:-margin] | mask
-        for plane in closed:
-            binary_fill_holes(plane, output=plane)
-        filled: Mask = closed
-        return filled
-
-    def _front(self, core: Mask, filled: Mask) -> tuple[Field, bool]:
-        """Return how far (mm) each voxel is from the wedge behind the head, and whether there is no trusting it."""
+        `core` and the `air` inside of the head are on the coarse grid.
+        """
         middle_x, middle_y = _centres(core, self.box)
-        x, y = self.box.axis(2), self.box.axis(1)
-        sideways = x[None, None, :] - middle_x[:, None, None]
-        back = y[None, :, None] - middle_y[:, None, None]
+        planes = np.arange(self.box.shape[0]) / 2
+        middle_x, middle_y = (np.interp(planes, np.arange(len(core)), middle) for middle in (middle_x, middle_y))
+        sideways = self.box.axis(2)[None, None, :] - middle_x[:, None, None]
+        back = self.box.axis(1)[None, :, None] - middle_y[:, None, None]
         front = (np.abs(sideways) - back).astype(np.float32)
         brain = self.head.brain_mm
-        planes = self.z >= (brain[0] - 80 if brain else self.head.floor_mm)
-        air = (self.hu < _AIR_INSIDE_HU) & filled & _eroded(filled, 6.0) & planes[:, None, None]
-        if air.sum() * _STEP_MM**3 / 1000 < _LEAST_AIR_CM3:
+        air = air & (self.z[::2] >= (brain[0] - 80 if brain else self.head.floor_mm))[:, None, None]
+        if air.sum() * _COARSE_MM**3 / 1000 < _LEAST_AIR_CM3:
             return front, True
-        across = float(np.broadcast_to(sideways, air.shape)[air].mean())
-        along = float(np.broadcast_to(back, air.shape)[air].mean())
+        across = float(np.broadcast_to(sideways[::2, :, ::2], air.shape)[air].mean())
+        along = float(np.broadcast_to(back[::2, ::2], air.shape)[air].mean())
         return front, not (along < -3 and abs(across) <= _FACES_FRONT * abs(along))
 
-    def _bone(self, filled: Mask) -> Field:
+    def _bone(self) -> Field:
         """Return the distance (mm) to bone and to what bone encloses in an axial plane."""
         from scipy.ndimage import binary_closing, binary_fill_holes, label
 
         limits = rules()["shell"]
-        labels, count = label((self.hu > limits["bone_hu"]) & (filled | self.skin), np.ones((3, 3, 3)))
+        labels, count = label(self.hu > limits["bone_hu"], np.ones((3, 3, 3)))
         sizes = np.bincount(labels.ravel(), minlength=count + 1) * _STEP_MM**3 / 1000
         sizes[0] = 0
         bone = (sizes >= limits["smallest_bone_cm3"])[labels]
@@ -217,35 +202,86 @@ class _Shell:
             if plane.any():
                 closed = np.pad(plane, 3)
                 plane |= binary_fill_holes(binary_closing(closed, iterations=2))[3:-3, 3:-3]
-        return _distance(~bone) if bone.any() else np.full(bone.shape, _FAR_MM, np.float32)
+        return _distance(~bone, _STEP_MM) if bone.any() else np.full(bone.shape, _FAR_MM, np.float32)
+
+
+def _core(skin: Mask) -> tuple[Mask, Mask]:
+    """Return what lies deep in a head, and the head with all that is hollow in it, both on the coarse grid."""
+    shell = rules()["shell"]
+    pad = int((shell["feature"] + shell["depth"] + shell["bridge"]) / _COARSE_MM) + 1
+    # The scan ends above and below, the head does not: its last planes go on.
+    head = np.pad(skin, ((pad, pad), (0, 0), (0, 0)), mode="edge")
+    filled = _bridged(head, shell["bridge"])
+    core = _eroded(_opened(head, shell["feature"]), shell["depth"])
+    # An open mouth lets the outside in: what is deep in the head with its openings closed is deep, too. Closing rounds
+    # the corners beside a nose, which must not show: hence the greater depth.
+    core |= _eroded(_opened(filled, shell["feature"]), shell["depth"] + shell["bridge"])
+    if not core.any():
+        raise RecordError("deface_no_landmark", "the head of a CT is too small to be told from its skin")
+    return core[pad:-pad], _eroded(filled, 2 * _COARSE_MM)[pad:-pad]
+
+
+def _bridged(mask: Mask, radius: float) -> Mask:
+    """Return a head with mouth, nostrils and ears closed over, and what is hollow in it filled."""
+    from scipy.ndimage import binary_fill_holes
+
+    margin = int(radius / _COARSE_MM) + 2
+    wide = np.pad(mask, ((0, 0), (margin, margin), (margin, margin)))
+    closed: Mask = _eroded(_dilated(wide, radius), radius)[:, margin:-margin, margin:-margin] | mask
+    for plane in closed:
+        binary_fill_holes(plane, output=plane)
+    return closed
 
 
 def _centres(core: Mask, box: Box) -> tuple[Array, Array]:
-    """Return the centre (x, y) of the core in each plane; planes without one take their neighbours'."""
+    """Return the centre (x, y) of a coarse core in each plane; planes without one take their neighbours'."""
     weight = core.sum(axis=(1, 2))
     has = np.flatnonzero(weight)
     middle = []
-    for axis, coordinates in ((2, box.axis(2)), (1, box.axis(1))):
+    for axis, coordinates in ((2, box.axis(2)[::2]), (1, box.axis(1)[::2])):
         sums = core.sum(axis=3 - axis) @ coordinates
         middle.append(np.interp(np.arange(len(core)), has, sums[has] / weight[has]))
     return middle[0], middle[1]
 
 
-def _distance(mask: Mask) -> Field:
+def _distance(mask: Mask, step: float) -> Field:
     """Return for voxels of `mask` how far (mm) the nearest one outside of it is; 0 elsewhere."""
     from scipy.ndimage import distance_transform_edt
 
     if mask.all():
         return np.full(mask.shape, _FAR_MM, np.float32)
-    found: Field = distance_transform_edt(mask, sampling=_STEP_MM).astype(np.float32)
+    found: Field = distance_transform_edt(mask, sampling=step).astype(np.float32)
     return found
 
 
+def _signed_distance(mask: Mask) -> Field:
+    """Return how far (mm) outside of `mask` a voxel of the coarse grid lies; negative inside."""
+    found: Field = np.where(
+        mask, _COARSE_MM / 2 - _distance(mask, _COARSE_MM), _distance(~mask, _COARSE_MM) - _COARSE_MM / 2
+    )
+    return found
+
+
+def _refined(values: Field, shape: tuple[int, ...]) -> Field:
+    """Return values of every other voxel for all of them, linear between."""
+    for axis, size in enumerate(shape):
+        place = np.minimum(np.arange(size) / 2, values.shape[axis] - 1)
+        low = place.astype(np.int64)
+        high = np.minimum(low + 1, values.shape[axis] - 1)
+        share = (place - low).astype(np.float32).reshape([-1 if other == axis else 1 for other in range(3)])
+        values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return values
+
+
 def _eroded(mask: Mask, radius: float) -> Mask:
-    found: Mask = _distance(mask) > radius
+    found: Mask = _distance(mask, _COARSE_MM) > radius
     return found
 
 
 def _dilated(mask: Mask, radius: float) -> Mask:
-    found: Mask = _distance(~mask) <= radius if mask.any() else mask.copy()
+    found: Mask = _distance(~mask, _COARSE_MM) <= radius if mask.any() else mask.copy()
     return found
+
+
+def _opened(mask: Mask, radius: float) -> Mask:
+    return _dilated(_eroded(mask, radius), radius)
