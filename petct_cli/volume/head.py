@@ -80,8 +80,10 @@ def find_head(stack: CtStack) -> HeadRange:
     if apex >= len(z):
         return HeadRange("lungs", float(z[-1]) + _STEP_MM, False, None, float(z[-1]) + _STEP_MM)
     above = _top(area) - apex
-    if brain is None and above * _STEP_MM < rules()["head"]["no_face_above_apex"]:
-        # Nothing but shoulders and neck: no plane of this scan shows a face.
+    limits = rules()["head"]
+    least = min(limits["no_face_above_apex"], limits["no_face_above_apex_share"] * (apex - lungs[0]) * _STEP_MM)
+    if brain is None and above * _STEP_MM < least:
+        # Shoulders, neck, at most the tip of a chin: no plane of this scan shows a face.
         return HeadRange("lungs", float(z[-1]) + _STEP_MM, False, None, float(z[apex]))
     return HeadRange("lungs", _floor(z, area, apex, brain), True, brain_mm, float(z[apex]))
 
@@ -127,17 +129,36 @@ def _floor(z: Array, area: Array, lowest: int, brain: tuple[int, int] | None) ->
 
 
 def _body(plane: Planes) -> Mask:
-    """Return the largest component of a plane, filled; one erosion takes off what is as thin as a couch's shell."""
+    """Return the largest component of a plane, filled.
+
+    One erosion takes off what is as thin as a couch's shell, and tears walls of a chest that are as thin: what it
+    tells is the convex outline. What the body encloses within it counts, foam that a couch encloses does not.
+    """
     from scipy.ndimage import binary_fill_holes, binary_opening, label
 
-    opened = binary_opening(plane > rules()["head"]["body_hu"], iterations=1)
-    labels, count = label(opened)
+    mask = plane > rules()["head"]["body_hu"]
+    labels, count = label(binary_opening(mask, iterations=1))
     if not count:
         return np.zeros(plane.shape, np.bool_)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    filled: Mask = binary_fill_holes(labels == sizes.argmax())
-    return filled
+    inside: Mask = binary_fill_holes(mask) & _hull(labels == sizes.argmax())
+    return inside
+
+
+def _hull(mask: Mask) -> Mask:
+    """Return the convex hull of a mask in a plane."""
+    from PIL import Image, ImageDraw
+    from scipy.spatial import ConvexHull, QhullError
+
+    points = np.argwhere(mask)
+    try:
+        corners = points[ConvexHull(points).vertices]
+    except (QhullError, ValueError):
+        return mask
+    picture = Image.new("1", (mask.shape[1], mask.shape[0]))
+    ImageDraw.Draw(picture).polygon([(int(x), int(y)) for y, x in corners], fill=1, outline=1)
+    return np.asarray(picture, np.bool_)
 
 
 def _lungs(planes: Planes, bodies: list[Mask]) -> tuple[int, int] | None:
