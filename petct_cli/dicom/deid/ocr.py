@@ -58,11 +58,8 @@ def shows_text(words: Words, form: PixelFormat, known: Known) -> bool:
         ``ocr_failed``.
     """
     count = min(form.frames, _MOST_FRAMES)
-    for frame in np.unique(np.linspace(0, form.frames - 1, count).round().astype(int)):
-        picture = _picture(words[frame], form)
-        if picture is not None and _is_text(_read(picture), known):
-            return True
-    return False
+    frames = np.unique(np.linspace(0, form.frames - 1, count).round().astype(int))
+    return any(_is_text(_read(picture), known) for frame in frames for picture in _pictures(words[frame], form))
 
 
 def _is_text(lines: Sequence[Sequence[tuple[str, float]]], known: Known) -> bool:
@@ -78,32 +75,32 @@ def _is_text(lines: Sequence[Sequence[tuple[str, float]]], known: Known) -> bool
     return any(known.find(text) for text in (*texts, " ".join(texts)))
 
 
-def _picture(words: Words, form: PixelFormat) -> Picture | None:
-    """Return one frame as 8-bit grey, enlarged; None where all of it is the same."""
-    from PIL import Image
-
+def _pictures(words: Words, form: PixelFormat) -> Iterator[Picture]:
+    """Yield one frame as 8-bit grey, enlarged, in several windows: text may be the brightest there is, or just bright."""
     values = form.values(words).astype(np.float32)
     if form.samples == 3:
         weights = np.array([1, 0, 0] if form.photometric == "YBR_FULL" else [0.299, 0.587, 0.114], np.float32)
         grey = values @ weights
     else:
         grey = values[..., 0]
-    # What was blacked out must not set the scale of the rest, nor may one bright voxel.
+    # What was blacked out must not set the scale of the rest; nor, in one of the windows, may a few voxels.
     shown = grey[(grey > form.limits[0]) & (grey < form.limits[1])]
-    if shown.size < grey.size // 1000 + 1:
-        shown = grey
-    low, high = np.percentile(shown, (1.0, 99.5))
-    if high <= low:
-        low, high = float(grey.min()), float(grey.max())
-    if high <= low:
-        return None
-    levels = (np.clip((grey - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
+    low, usual, bright, high = np.percentile(shown if shown.size > grey.size // 4 else grey, (1.0, 98.0, 99.5, 100.0))
+    if high == bright:
+        high = float(grey.max())
+    for start, stop in ((low, high), (low, bright), (usual, high)):
+        if stop > start:
+            yield _enlarged((np.clip((grey - start) / (stop - start), 0, 1) * 255).round().astype(np.uint8))
+
+
+def _enlarged(levels: Picture) -> Picture:
+    from PIL import Image
+
     factor = min(_ENLARGED_AT_MOST, max(1, round(_WIDTH / levels.shape[1])))
-    image = Image.fromarray(levels).resize(
-        (levels.shape[1] * factor, levels.shape[0] * factor), Image.Resampling.BICUBIC
-    )
+    size = levels.shape[1] * factor, levels.shape[0] * factor
+    large = np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BICUBIC), np.uint8)
     # Black on white is what tesseract reads best.
-    return np.asarray(255 - np.asarray(image), np.uint8) if levels.mean() < 128 else np.asarray(image, np.uint8)
+    return 255 - large if levels.mean() < 128 else large
 
 
 def _read(picture: Picture) -> list[list[tuple[str, float]]]:
