@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import pydicom
 import pytest
 from conftest import Result
 from dicom_factory import PET_CLASS, STUDY_UID, image, write_series
+from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import set_pixel_data
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     RLELossless,
     SecondaryCaptureImageStorage,
 )
@@ -313,3 +317,29 @@ def test_under_deface_a_capture_stays_set_aside(tmp_path: Path) -> None:
     record = run_stage(tmp_path / "in", tmp_path / "out", TOP, deface=True)
     assert [item["reason"] for item in record["deid"]["quarantined"]] == ["face_not_removable"]
     assert record["deid"]["face"] == "absent"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_lossy_pictures_come_out_native_and_say_that_they_were_lossy(tmp_path: Path, colour: bool) -> None:
+    """JPEG baseline, as ultrasound and screen captures often are: luma and chroma inside, RGB afterwards."""
+    pixels = np.full((32, 40, 3), (200, 60, 20), np.uint8) if colour else np.full((32, 40), 90, np.uint8)
+    pixels[:8] = 255
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "JPEG", quality=95)
+    dataset = capture(pixels, "RGB" if colour else "MONOCHROME2")
+    dataset.PixelData = encapsulate([packed.getvalue()])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    if colour:
+        dataset.PhotometricInterpretation = "YBR_FULL_422"
+    dataset.LossyImageCompression, dataset.LossyImageCompressionMethod = "01", "ISO_10918_1"
+    save(dataset, tmp_path / "in", JPEGBaseline8Bit)
+    record = run_stage(tmp_path / "in", tmp_path / "out", read_rules(["0,0,9999,8"]))
+    assert record["deid"]["quarantined"] == []
+    done = pydicom.dcmread(only(tmp_path / "out"))
+    assert done.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert done.PhotometricInterpretation == ("RGB" if colour else "MONOCHROME2")
+    assert done.LossyImageCompression == "01"
+    assert done["PixelData"].VR == "OW"
+    after = done.pixel_array.astype(int)
+    assert (after[:8] == 0).all()
+    assert np.abs(after[16:] - pixels[16:]).max() <= 6

@@ -76,7 +76,7 @@ def _is_text(lines: Sequence[Sequence[tuple[str, float]]], known: Known) -> bool
 
 
 def _pictures(words: Words, form: PixelFormat) -> Iterator[Picture]:
-    """Yield one frame as 8-bit grey, enlarged, in several windows: text may be the brightest there is, or just bright."""
+    """Yield one frame as 8-bit grey, enlarged, in several windows: text may be brightest of all, or just bright."""
     values = form.values(words).astype(np.float32)
     if form.samples == 3:
         weights = np.array([1, 0, 0] if form.photometric == "YBR_FULL" else [0.299, 0.587, 0.114], np.float32)
