@@ -189,7 +189,7 @@ ManufacturerModelName = "SCAN"
 SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
 Modality = "OT"
 ImageType = "secondary"
-SeriesDescription = "dose"
+SeriesDescription = "LIỀU tia"
 Rows = 8
 Columns = 10
 regions = ["0,0,10,2", "-3,-2,3,2"]
@@ -203,7 +203,7 @@ def rules(tmp_path: Path, text: str) -> Redaction:
 
 def test_a_rule_matches_by_all_its_conditions_and_counts_from_the_far_edge(tmp_path: Path) -> None:
     pixels = picture(8, 10)
-    save(capture(pixels, SeriesDescription="CT Dose info"), tmp_path / "in")
+    save(capture(pixels, SeriesDescription="CT liều tia"), tmp_path / "in")
     record = run_stage(tmp_path / "in", tmp_path / "out", rules(tmp_path, RULES))
     assert record["deid"]["quarantined"] == []
     after = raw(pydicom.dcmread(only(tmp_path / "out"))).reshape(8, 10)
@@ -216,11 +216,11 @@ def test_a_rule_matches_by_all_its_conditions_and_counts_from_the_far_edge(tmp_p
     ("old", "new"),
     [
         ('"acme"', '"bcme"'), ('"SCAN"', '"x"'), ('1.1.7"', '1.1.7.4"'), ('"OT"', '"O"'), ('"secondary"', '"second"'),
-        ('"dose"', '"doses"'), ("Rows = 8", "Rows = 9"), ("Columns = 10", "Columns = 1"),
+        ('"LIỀU tia"', '"lieu tia"'), ("Rows = 8", "Rows = 9"), ("Columns = 10", "Columns = 1"),
     ],
 )  # fmt: skip
 def test_what_no_rule_matches_stays_set_aside(tmp_path: Path, old: str, new: str) -> None:
-    save(capture(picture(8, 10), SeriesDescription="CT Dose info"), tmp_path / "in")
+    save(capture(picture(8, 10), SeriesDescription="CT liều tia"), tmp_path / "in")
     write_series(tmp_path / "in", "CT", np.zeros((2, 8, 8)))
     found = rules(tmp_path, RULES.replace(old, new))
     record = run_stage(

@@ -53,7 +53,7 @@ def rules() -> dict[str, Any]:
 def find_head(stack: CtStack) -> HeadRange:
     """Return where the head lies.
 
-    The upper end of the run of lungs is the apex. A scan without lungs is one of a head if soft tissue enclosed by bone
+    The upper end of the lungs is the apex. A scan without lungs is one of a head if soft tissue enclosed by bone
     is seen. Anything else is undecidable.
 
     Raises
@@ -172,7 +172,11 @@ def _lungs(planes: Planes, bodies: list[Mask]) -> tuple[int, int] | None:
     peak = float(smooth.max()) * _STEP_MM**2 / 100
     if peak < limits["smallest_peak"]:
         return None
-    return _longest_run(smooth > limits["share"] * smooth.max())
+    run = _longest_run(smooth > limits["share"] * smooth.max())
+    if run is None:
+        return None
+    tip = np.flatnonzero(cells[run[1] :] * _STEP_MM**2 / 100 < limits["tip"])
+    return run[0], run[1] + int(tip[0]) if len(tip) else len(planes)
 
 
 def _brain(planes: Planes) -> tuple[int, int] | None:

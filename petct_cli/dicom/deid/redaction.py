@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +25,9 @@ import numpy as np
 
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_bytes
+from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.pixels import PixelFormat, Words, without_unused_bits
+from petct_cli.dicom.deid.plans import CHARSET
 from petct_cli.dicom.deid.selection import sop_class_of
 from petct_cli.dicom.deid.syntax import DicomBytes
 
@@ -152,12 +155,17 @@ def _holds(dicom: DicomBytes, keyword: str, wanted: str | int) -> bool:
     if condition["match"] == "number":
         raw = dicom.value(tag) or b""
         return len(raw) >= 2 and int.from_bytes(raw[:2], "little" if dicom.syntax.little else "big") == wanted
-    value = (sop_class_of(dicom) if keyword == "SOPClassUID" else dicom.text(tag)).casefold()
+    text = decode_text((dicom.value(tag) or b"").rstrip(b" \0"), dicom.value(CHARSET) or b"")
+    value = _folded(sop_class_of(dicom) if keyword == "SOPClassUID" else text)
     if condition["match"] == "contains":
         return str(wanted) in value
     if condition["match"] == "values":
         return str(wanted) in [part.strip() for part in value.split("\\")]
     return str(wanted) == value
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip(" \0").casefold()
 
 
 def _rules_of(data: bytes) -> list[Rule]:
@@ -189,7 +197,7 @@ def _rule(table: Mapping[str, Any], where: str) -> Rule:
         kind = int if known[keyword]["match"] == "number" else str
         if type(wanted) is not kind or not wanted:
             _refuse(f"{where}: {keyword} must be a {'number' if kind is int else 'text'}")
-        conditions.append((keyword, wanted if isinstance(wanted, int) else wanted.strip().casefold()))
+        conditions.append((keyword, wanted if isinstance(wanted, int) else _folded(wanted)))
     return Rule(tuple(conditions), tuple(_region(region, where) for region in regions))
 
 
