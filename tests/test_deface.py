@@ -290,11 +290,13 @@ def test_another_ct_of_the_head_is_treated_and_what_is_no_plane_is_set_aside(tmp
     write_series(
         folder / "BARE", "CT", flat, series=f"{STUDY_UID}.10", change=lambda ds, _: delattr(ds, "PixelSpacing")
     )
+    lateral = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1], "PixelSpacing": [4, 4]}
+    write_series(folder / "UNMARKED", "CT", flat, series=f"{STUDY_UID}.12", **lateral)
     elsewhere = {"FrameOfReferenceUID": "1.2.3.4"}
     write_series(folder / "ELSEWHERE", "CT", hu[100:104], series=f"{STUDY_UID}.11", PixelSpacing=[4, 4], **elsewhere)
     record = run_stage(folder, tmp_path / "out", quarantine=tmp_path / "aside")
-    assert [item["reason"] for item in record["deid"]["quarantined"]] == ["face_not_removable"] * 8
-    assert len(list((tmp_path / "aside").rglob("*.dcm"))) == 8
+    assert [item["reason"] for item in record["deid"]["quarantined"]] == ["face_not_removable"] * 9
+    assert len(list((tmp_path / "aside").rglob("*.dcm"))) == 9
     series = {entry["series"]: entry for entry in record["deid"]["deface"]["series"]}
     assert [series[name]["face"] for name in ("CT_001", "CT_002", "CT_003")] == ["removed"] * 3
     after = np.array([dataset.pixel_array for dataset in written(tmp_path / "out", "CT_002")])
@@ -303,7 +305,7 @@ def test_another_ct_of_the_head_is_treated_and_what_is_no_plane_is_set_aside(tmp
     assert parts["nose"][100:104].any() and (detail[parts["nose"][100:104]] == -1000).all()
     again = run_stage(folder, tmp_path / "out", quarantine=tmp_path / "aside2")
     assert again == record
-    assert len(list((tmp_path / "aside2").rglob("*.dcm"))) == 8
+    assert len(list((tmp_path / "aside2").rglob("*.dcm"))) == 9
 
 
 def test_jobs_do_not_change_a_byte(petct: Callable[..., Result], tmp_path: Path) -> None:

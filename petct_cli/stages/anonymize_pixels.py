@@ -31,6 +31,7 @@ _UPTAKE_CLASSES = (
 )
 _SAMPLED = 50
 _REACHES_MM = 5.0
+_FEWEST_ACROSS, _AXIAL = 3, 0.7
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,9 @@ class PixelWork:
                 if face is not None:
                     self._face.faces[image.digest] = face
                     continue
-                other = _borrowed(plane, [one for frame, one in found.items() if frame[0] == key[0] != ""])
+                known = [one for frame, one in found.items() if frame[0] == key[0] != ""]
+                # One or two images across the body that do not say so are scouts as often as planes.
+                other = _borrowed(plane, known) if len(images) >= _FEWEST_ACROSS or _is_axial(plane) else None
                 if other is None or not _decodes(image, other):
                     aside[image.digest] = "face_not_removable"
                     continue
@@ -300,6 +303,10 @@ def _borrowed(plane: SlicePlane, faces: Sequence[Face]) -> Face | None:
         if max(ends) < face.head.floor_mm or (face.head.has_face and max(ends) <= face.top_mm + _REACHES_MM):
             return face
     return None
+
+
+def _is_axial(plane: SlicePlane) -> bool:
+    return abs(float(np.cross(plane.row, plane.column)[2])) > _AXIAL
 
 
 def _decodes(image: Instance, face: Face) -> bool:
