@@ -247,19 +247,23 @@ class ResidualScan:
             if text in self.proven:
                 return None
             for hit in self.known.find(text):
-                if not _by_chance(hit, vr):
+                if not self._is_by_chance(hit, vr):
                     return hit.kind
         return None
 
+    def _is_by_chance(self, hit: Hit, vr: bytes) -> bool:
+        """Say whether a hit among numbers means nothing: 110000 is a time of day, and a PatientID of some.
 
-def _by_chance(hit: Hit, vr: bytes) -> bool:
-    """Say whether a hit among numbers and times means nothing: 110000 is a time of day, and a PatientID of some."""
-    if vr == b"TM":
-        return hit.kind in ("id", "date")
-    size = hit.end - hit.start
-    return vr in _NUMERIC and (
-        (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
-    )
+        A UID that is none of the study's was written here or is kept on request: a day in it is no leak.
+        """
+        if vr == b"TM":
+            return hit.kind in ("id", "date")
+        if vr == b"UI":
+            return hit.kind == "uid" and not self.known.uids
+        size = hit.end - hit.start
+        return vr in _NUMERIC and (
+            (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
+        )
 
 
 def _readings(value: bytes, charset: bytes) -> Iterator[str]:
