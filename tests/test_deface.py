@@ -18,9 +18,9 @@ from pydicom.uid import RLELossless
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.jsonl import decode
+from petct_cli.dicom.deid.files import EXPLICIT_LE, read_dicom
 from petct_cli.dicom.deid.pixels import air_word, pixel_format, read_words, with_words
 from petct_cli.dicom.deid.pseudonyms import Key
-from petct_cli.dicom.deid.syntax import EXPLICIT_LE, read_dicom
 from petct_cli.stages.anonymize import Anonymize
 from petct_cli.stages.anonymize_pixels import PixelOptions
 from petct_cli.volume.ct_stack import CtSlice

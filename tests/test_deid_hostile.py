@@ -14,11 +14,11 @@ from pydicom.uid import JPEGBaseline8Bit
 from test_deid_rewrite import ct, deidentify, read, saved
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.files import parse_dicom
 from petct_cli.dicom.deid.identifiers import Identifiers
 from petct_cli.dicom.deid.known import know
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.selection import quarantine_reason
-from petct_cli.dicom.deid.syntax import parse_dicom
 
 FORMS = know(
     Identifiers(

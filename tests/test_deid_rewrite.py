@@ -25,13 +25,13 @@ from pydicom.uid import (
 )
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.files import parse_dicom
 from petct_cli.dicom.deid.identifiers import Collector
 from petct_cli.dicom.deid.known import know
 from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.pseudonyms import Key
 from petct_cli.dicom.deid.rewrite import Rewriter
-from petct_cli.dicom.deid.syntax import parse_dicom
 
 KEY = Key(b"0123456789abcdef-test-key")
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]

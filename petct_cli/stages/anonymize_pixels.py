@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
 from petct_cli.dicom.deid.ocr import shows_text, tesseract_version
 from petct_cli.dicom.deid.pixels import UNTREATED, Treatment, air_word, read_words, rescale_of, with_words
 from petct_cli.dicom.deid.redaction import Redaction, blackened
 from petct_cli.dicom.deid.selection import sop_class_of
 from petct_cli.dicom.deid.study import Instance, Survey
-from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
 from petct_cli.volume.ct_stack import CtSlice, HuSlice
 from petct_cli.volume.deface import Face, find_face
 from petct_cli.volume.geometry import SlicePlane

@@ -13,13 +13,13 @@ from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.records import Deid, ReportRef, Series, Study, Truth
 from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, entry_of, load_reports
+from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
 from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.pseudonyms import raw_study_id
 from petct_cli.dicom.deid.rewrite import Rewriter
 from petct_cli.dicom.deid.study import Instance, Survey
-from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
 from petct_cli.dicom.deid.values import shift_date
 from petct_cli.dicom.values import to_number
 from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, vocabulary, without_marks

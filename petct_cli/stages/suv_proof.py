@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.files import DicomBytes
 from petct_cli.dicom.deid.headers import rescale_elements, suv_dataset, suv_elements
-from petct_cli.dicom.deid.syntax import DicomBytes
 from petct_cli.dicom.read import quiet_pydicom
 from petct_cli.volume.pet_header import PetHeader, pet_header
 from petct_cli.volume.suv import suv_factors

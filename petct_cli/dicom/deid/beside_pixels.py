@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from petct_cli.dicom.deid.syntax import PIXEL_TAGS, DicomBytes, items
+from petct_cli.dicom.deid.files import DicomBytes
+from petct_cli.dicom.deid.syntax import PIXEL_TAGS, items
 
 _ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280100, 0x00280008
 _MOST_DIGITS = 12  # of an IS

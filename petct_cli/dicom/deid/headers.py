@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from petct_cli.dicom.deid.syntax import DicomBytes
+from petct_cli.dicom.deid.files import DicomBytes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

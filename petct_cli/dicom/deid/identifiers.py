@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from petct_cli.dicom.deid.charset import decode_text
+from petct_cli.dicom.deid.files import DicomBytes
 from petct_cli.dicom.deid.profile import Profile
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
     MAX_DEPTH,
     Buffer,
-    DicomBytes,
     DicomSyntaxError,
     Element,
     Syntax,

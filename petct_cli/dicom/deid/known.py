@@ -40,6 +40,7 @@ _PHRASE_KINDS = {
 }
 
 _TOKEN = re.compile(r"[^\W_]+")
+_LETTER = re.compile(r"[^\W\d_]")
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _TITLES = (
     "bs", "bác sĩ", "bsck1", "bsck2", "bscki", "bsckii", "ths", "ts", "pgs", "gs", "ktv", "đd", "ông", "bà", "anh",
@@ -96,8 +97,9 @@ class Known:
     def find(self, text: str) -> list[Hit]:
         """Return all hits in `text`, in order, overlapping ones joined."""
         folded, places = fold(text)
+        names = self._names(text, folded, places) if _LETTER.search(folded) else ()
         hits = [
-            *self._names(text, folded, places),
+            *names,
             *self._phrases(folded),
             *self._dates_and_uids(folded),
         ]

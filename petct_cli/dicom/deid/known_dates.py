@@ -9,6 +9,9 @@ from datetime import date, timedelta
 
 from petct_cli.dicom.deid.folding import fold
 
+# No date has a shorter year, and none but 2024-065 and those with names of months has less than six digits.
+_TWO_DIGITS = re.compile(r"\d\d")
+_LETTER_OR_HYPHEN = re.compile(r"[^\W\d_]|-")
 _CENTURY = 99
 _COMPACT = 4
 _YMD = re.compile(
@@ -54,9 +57,12 @@ _MONTH_OF = {fold(name)[0]: number for number, names in enumerate(_MONTHS, start
 
 def find_dates(folded: str, dates: Collection[date]) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of every stretch of `folded` (`known.fold`) that says one of `dates`, day or month first."""
-    if not dates or not any(character.isdigit() for character in folded):
+    if not dates or not _TWO_DIGITS.search(folded):
         return
-    for found in (_numeric(folded), _short(folded), _other_forms(folded), _worded(folded)):
+    forms = [_numeric, _short]
+    if _LETTER_OR_HYPHEN.search(folded):
+        forms += [_other_forms, _worded]
+    for found in (form(folded) for form in forms):
         for start, end, candidates in found:
             if any(candidate in dates for candidate in candidates):
                 yield start, end

@@ -13,31 +13,32 @@ from petct_cli.core.errors import RecordError
 from petct_cli.core.store import start_writing_back
 from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
+from petct_cli.dicom.deid.files import DEFLATED_LE, DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Hit, Known
 from petct_cli.dicom.deid.pixels import UNTREATED, Treatment
 from petct_cli.dicom.deid.profile import Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter, join
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
 from petct_cli.dicom.deid.syntax import (
-    DEFLATED_LE,
     EXPLICIT,
     IMPLICIT,
     ITEM,
     PIXEL_TAGS,
     Buffer,
-    DicomBytes,
     Element,
     Syntax,
     encode_element,
     encode_head,
     parse,
-    read_dicom,
     whole_items,
 )
 
 _SOP_INSTANCE, _CHARSET = 0x00080018, 0x00080005
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})
 _SHORT_AMONG_NUMBERS = 6
+# Among positions and sizes, fewer digits than this in a row mean nothing, and every slice has other ones.
+_WRITTEN_NUMBERS = frozenset({b"DS", b"IS"})
+_SIX_DIGITS = re.compile(rb"\d{6}|[^\d.+\-eE\\ ]")
 _COMPARED_AT_ONCE = 1 << 22
 _MAX_PARTS = 1000  # IOV_MAX is 1024
 IMPLEMENTATION_VERSION = b"PETCT"
@@ -232,7 +233,7 @@ class ResidualScan:
             return
         self._seen.add((tag, value))
         bare = value.rstrip(b" \0")
-        if not bare or (tag, bare) in self.written:
+        if not bare or (tag, bare) in self.written or (vr in _WRITTEN_NUMBERS and not _SIX_DIGITS.search(bare)):
             return
         kind = self._hit(bare, vr, charset)
         if kind is not None:

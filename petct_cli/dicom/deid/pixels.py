@@ -15,16 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from petct_cli.core.errors import RecordError
-from petct_cli.dicom.deid.syntax import (
-    DEFLATED_LE,
-    EXPLICIT_BE,
-    EXPLICIT_LE,
-    IMPLICIT_LE,
-    PIXEL_TAGS,
-    DicomBytes,
-    encode_element,
-    parse,
-)
+from petct_cli.dicom.deid.files import DEFLATED_LE, EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, DicomBytes
+from petct_cli.dicom.deid.syntax import PIXEL_TAGS, encode_element, parse
 
 Words = npt.NDArray[Any]
 

@@ -26,10 +26,10 @@ import numpy as np
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.charset import decode_text
+from petct_cli.dicom.deid.files import DicomBytes
 from petct_cli.dicom.deid.pixels import PixelFormat, Words, without_unused_bits
 from petct_cli.dicom.deid.plans import CHARSET
 from petct_cli.dicom.deid.selection import sop_class_of
-from petct_cli.dicom.deid.syntax import DicomBytes
 
 _REGION = re.compile(r"\s*(-?\d{1,5})\s*,\s*(-?\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", re.ASCII)
 _LOOKS_LIKE_REGION = re.compile(r"[-+\d\s.,]*,[-+\d\s.,]*")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from petct_cli.dicom.deid.beside_pixels import has_bytes_after_pixels
+from petct_cli.dicom.deid.files import DicomBytes
 from petct_cli.dicom.deid.profile import Profile, load_rules
-from petct_cli.dicom.deid.syntax import DicomBytes
 
 _SOP_CLASS, _IMAGE_TYPE, _MODALITY, _BURNED_IN = 0x00080016, 0x00080008, 0x00080060, 0x00280301
 _CONVERSION_TYPE, _SAMPLES_PER_PIXEL = 0x00080064, 0x00280002

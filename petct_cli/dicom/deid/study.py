@@ -8,10 +8,10 @@ from pathlib import Path
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
+from petct_cli.dicom.deid.files import DicomBytes, parse_dicom, read_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
 from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_rules
 from petct_cli.dicom.deid.selection import quarantine_reason
-from petct_cli.dicom.deid.syntax import DicomBytes, parse_dicom, read_bytes
 from petct_cli.dicom.deid.values import age_between, cap_age
 
 
