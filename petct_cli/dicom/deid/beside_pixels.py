@@ -5,15 +5,16 @@ Pixel data are copied bit for bit, so none of this is taken out; `output.Residua
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from petct_cli.dicom.deid.files import DicomBytes
-from petct_cli.dicom.deid.syntax import PIXEL_TAGS, items
+from petct_cli.dicom.deid.syntax import PIXEL_TAGS, Element, items
 
 _ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = 0x00280010, 0x00280011, 0x00280002, 0x00280100, 0x00280008
 _MOST_DIGITS = 12  # of an IS
 _FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 
+_RLE, _RLE_HEADER, _MOST_SEGMENTS, _NO_OPERATION = "1.2.840.10008.1.2.5", 64, 15, 128
 _SOI, _EOI, _SOC = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f"
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _CODESTREAM_BOX = b"jp2c"
@@ -24,27 +25,94 @@ _FIRST_APPLICATION, _LAST_APPLICATION, _COMMENT = 0xE0, 0xEF, 0xFE
 def beside_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes]]:
     """Yield tag and bytes of what the pixel data of an object hold beside pixels: nobody sees it."""
     for element in dicom.elements:
-        if element.tag not in PIXEL_TAGS:
-            continue
-        if element.undefined:
-            found = items(dicom.buffer, element.value, element.value_end, dicom.syntax)
-            fragments = (dicom.buffer[item.value : item.value_end] for item in found[1:])
-            yield from ((element.tag, data) for data in beside_frames(fragments))
-        else:
-            size = _pixel_bytes(dicom, element.tag)
-            if size and element.value + size < element.value_end:
-                yield element.tag, dicom.buffer[element.value + size : element.value_end]
+        if element.tag in PIXEL_TAGS:
+            for data in (*_texts(dicom, element), *_after(dicom, element)):
+                yield element.tag, data
 
 
 def has_bytes_after_pixels(dicom: DicomBytes) -> bool:
-    """Say whether native pixel data go on after their last pixel with more than padding (one byte, or nought)."""
-    return any(
-        not element.undefined
-        and (size := _pixel_bytes(dicom, element.tag))
-        and any(dicom.buffer[element.value + size + 1 : element.value_end])
-        for element in dicom.elements
-        if element.tag in PIXEL_TAGS
-    )
+    """Say whether pixel data go on after their last pixel with more than padding (one byte, or nought)."""
+    return any(any(data[1:]) for e in dicom.elements if e.tag in PIXEL_TAGS for data in _after(dicom, e))
+
+
+def texts_beside_pixels(dicom: DicomBytes) -> Iterator[bytes]:
+    """Yield comments, application segments and boxes of compressed frames."""
+    for element in dicom.elements:
+        if element.tag in PIXEL_TAGS:
+            yield from _texts(dicom, element)
+
+
+def _after(dicom: DicomBytes, element: Element) -> Iterator[bytes]:
+    """Yield what follows the last pixel, of each frame where they are compressed."""
+    if element.undefined:
+        area = dicom.number(_ROWS, 0) * dicom.number(_COLUMNS, 0)
+        for frame in _frames(dicom, element):
+            end = _end_of_runs(frame, area) if dicom.transfer_syntax == _RLE else _end_of_codestream(frame)
+            if end is not None and end < len(frame):
+                yield frame[end:]
+    else:
+        size = _pixel_bytes(dicom, element.tag)
+        if size and element.value + size < element.value_end:
+            yield dicom.buffer[element.value + size : element.value_end]
+
+
+def _texts(dicom: DicomBytes, element: Element) -> Iterator[bytes]:
+    if not element.undefined:
+        return
+    for frame in _frames(dicom, element):
+        if dicom.transfer_syntax == _RLE:
+            # Offsets of segments that are not there must be nought (PS3.5 G.5).
+            unused = frame[4 + 4 * int.from_bytes(frame[:4], "little") : _RLE_HEADER]
+            if any(unused):
+                yield unused
+        elif frame.startswith(_JP2_SIGNATURE):
+            yield from _boxes(frame)
+        elif frame.startswith((_SOI, _SOC)):
+            yield from _segments(frame)
+
+
+def _frames(dicom: DicomBytes, element: Element) -> Iterator[bytes]:
+    """Yield frames; a fragment that does not begin one continues the one before."""
+    found = items(dicom.buffer, element.value, element.value_end, dicom.syntax)
+    frame: list[bytes] = []
+    for item in found[1:]:
+        fragment = dicom.buffer[item.value : item.value_end]
+        if frame and (dicom.transfer_syntax == _RLE or fragment.startswith((_SOI, _SOC, _JP2_SIGNATURE))):
+            yield b"".join(frame)
+            frame = []
+        frame.append(fragment)
+    if frame:
+        yield b"".join(frame)
+
+
+def _end_of_codestream(frame: bytes) -> int | None:
+    """Return where a frame of the JPEG family is over; None for bytes that are none."""
+    if frame.startswith(_JP2_SIGNATURE):
+        return len(frame)  # boxes are told apart by `_boxes`
+    if not frame.startswith((_SOI, _SOC)):
+        return 0
+    end = frame.rfind(_EOI)
+    return end + 2 if end >= 0 else None
+
+
+def _end_of_runs(frame: bytes, area: int) -> int | None:
+    """Return where the last run of an RLE frame ends (PS3.5 G.3), whose segments decode to `area` bytes each."""
+    count = int.from_bytes(frame[:4], "little")
+    if not area or not 1 <= count <= _MOST_SEGMENTS or len(frame) < _RLE_HEADER:
+        return 0
+    position = int.from_bytes(frame[4 * count : 4 * count + 4], "little")
+    decoded, end = 0, len(frame)
+    while decoded < area and position < end:
+        control = frame[position]
+        if control < _NO_OPERATION:
+            decoded += control + 1
+            position += control + 2
+        elif control > _NO_OPERATION:
+            decoded += 257 - control
+            position += 2
+        else:
+            position += 1
+    return position
 
 
 def _pixel_bytes(dicom: DicomBytes, tag: int) -> int:
@@ -53,36 +121,6 @@ def _pixel_bytes(dicom: DicomBytes, tag: int) -> int:
     frames = dicom.text(_FRAMES)[:_MOST_DIGITS]
     samples = dicom.number(_ROWS, 0) * dicom.number(_COLUMNS, 0) * dicom.number(_SAMPLES, 1)
     return -(-bits * samples * (int(frames) if frames.isdecimal() else 1) // 8)
-
-
-def beside_frames(fragments: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of encapsulated frames that are no image (ISO/IEC 10918-1, 14495-1, 15444-1).
-
-    Parameters
-    ----------
-    fragments
-        The items of the pixel data without the offset table. One that does not begin a frame continues the one before.
-    """
-    frame: list[bytes] = []
-    for fragment in fragments:
-        if frame and fragment.startswith((_SOI, _SOC, _JP2_SIGNATURE)):
-            yield from _of_frame(b"".join(frame))
-            frame = []
-        frame.append(fragment)
-    if frame:
-        yield from _of_frame(b"".join(frame))
-
-
-def _of_frame(frame: bytes) -> Iterator[bytes]:
-    if frame.startswith(_JP2_SIGNATURE):
-        yield from _boxes(frame)
-        return
-    if not frame.startswith((_SOI, _SOC)):
-        return  # RLE: segments without room for text
-    yield from _segments(frame)
-    end = frame.rfind(_EOI)
-    if end >= 0 and any(frame[end + 2 :]):
-        yield frame[end + 2 :]
 
 
 def _segments(frame: bytes) -> Iterator[bytes]:
@@ -114,7 +152,7 @@ def _boxes(frame: bytes) -> Iterator[bytes]:
             return
         content = frame[position + 8 : position + size]
         if frame[position + 4 : position + 8] == _CODESTREAM_BOX:
-            yield from _of_frame(content)
-        else:
+            yield from _segments(content)
+        elif position:
             yield content
         position += size

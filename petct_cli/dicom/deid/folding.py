@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-from petct_cli.core.lookalikes import LATIN_OF
+from petct_cli.core.lookalikes import FOLDED_LATIN_OF
 
 
 def fold(text: str) -> tuple[str, list[int] | None]:
@@ -29,7 +29,7 @@ def fold(text: str) -> tuple[str, list[int] | None]:
 def _fold_character(character: str) -> str:
     if character in "đĐðÐ":
         return "d"
-    character = LATIN_OF.get(character, character)
+    character = FOLDED_LATIN_OF.get(character, character)
     if unicodedata.category(character) == "Cf":
         # Zero-width spaces and soft hyphens are not seen, and so hide nothing.
         return ""

@@ -156,7 +156,8 @@ class Known:
         (not "Ánh Trần"); medical pairs without marks ("van hai lá") are no names when written small.
         """
         original = text[start:end] if places is None else text[places[start] : places[end - 1] + 1]
-        if original != original.lower():
+        if original != original.lower() or original == original.upper():
+            # Capitals, or a script that has none.
             return True
         if not original.isascii():
             words = _TOKEN.findall(unicodedata.normalize("NFC", original))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from petct_cli.dicom.deid.beside_pixels import has_bytes_after_pixels
+from petct_cli.dicom.deid.beside_pixels import has_bytes_after_pixels, texts_beside_pixels
 from petct_cli.dicom.deid.files import DicomBytes
 from petct_cli.dicom.deid.profile import Profile, load_rules
 
@@ -14,6 +15,7 @@ _SOP_CLASS, _IMAGE_TYPE, _MODALITY, _BURNED_IN = 0x00080016, 0x00080008, 0x00080
 _CONVERSION_TYPE, _SAMPLES_PER_PIXEL = 0x00080064, 0x00280002
 _OVERLAY_BITS_ALLOCATED, _OVERLAY_BIT_POSITION = 0x0100, 0x0102
 _DESCRIPTIONS = (0x00081030, 0x0008103E, 0x00181030)
+_WORDS = re.compile(r"[^\W\d_][\w .,:;()/\-]{4,}[^\W\d_]")
 _DERIVATION_VALUES = 2
 
 
@@ -62,7 +64,15 @@ def _reason_by_pixels(dicom: DicomBytes, rules: Mapping[str, Any]) -> str | None
         return "colour_image"
     if has_bytes_after_pixels(dicom):
         return "bytes_after_pixels"
+    if any(_is_unknown_text(text, rules["quarantine"]["codecs"]) for text in texts_beside_pixels(dicom)):
+        return "text_in_codestream"
     return "embedded_overlay" if _has_embedded_overlay(dicom) else None
+
+
+def _is_unknown_text(data: bytes, codecs: Mapping[str, list[str]]) -> bool:
+    """Say whether bytes hold words that are no codec's name for itself."""
+    text = data.decode("utf-8", "replace")
+    return any(not any(word in run.group().lower() for word in codecs["words"]) for run in _WORDS.finditer(text))
 
 
 def _has_embedded_overlay(dicom: DicomBytes) -> bool:
