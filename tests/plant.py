@@ -136,7 +136,8 @@ def demographics(p: Planter) -> None:
     """Numbers, names, addresses and institutions in the elements made for them (actions X and Z)."""
     person = p.person
     for tag, vr, value in (
-        (0x00080050, "SH", person.accession), (0x00200010, "SH", person.study_id), (0x00101000, "LO", person.citizen_id),
+        (0x00080050, "SH", person.accession), (0x00200010, "SH", person.study_id),
+        (0x00101000, "LO", person.citizen_id),
         (0x00102154, "SH", "\\".join(person.phones)), (0x00101040, "LO", person.address),
         (0x00080080, "LO", person.institution), (0x00080081, "ST", person.address),
         (0x00081040, "LO", "Khoa Sao Bien Xanh"), (0x00380010, "LO", f"ADM{person.patient_id}"),

@@ -11,7 +11,7 @@ _ENCODINGS = (
     "utf-8", "utf-16-le", "utf-16-be", "latin-1", "gb18030", "iso2022_jp", "shift_jis", "euc_kr", "iso8859_5",
     "iso8859_7", "iso8859_6", "iso8859_8", "tis_620", "cp1258",
 )  # fmt: skip
-_ESCAPES = re.compile(rb"\x1b[$(]+[A-Z0-9@)]*")
+_ESCAPED = re.compile(rb"\x1b\$[@B]([^\x1b]+)")
 _SHORTEST_SPELLING = 4
 
 
@@ -122,14 +122,14 @@ def _vietnamese(number: int, family: str, middle: str, given: str, doctor: str, 
     return Person(number, name, composed(doctor), "ISO_IR 192", written, issuer)
 
 
-_JAPANESE = ("", "ISO 2022 IR 87")
+_JAPANESE, _KOREAN = ("", "ISO 2022 IR 87"), ("", "ISO 2022 IR 149")
 PEOPLE: tuple[Person, ...] = (
     _vietnamese(0, "Nguyễn", "Thị Ngọc", "Bình", "Trịnh^Quảng^Đức", "NFC", "Sao Bien"),
     _vietnamese(1, "Trần", "Đăng", "Khoa", "Lý^Hồ^Thị", "NFD", ""),
-    Person(2, "Müller^Jürgen^François", "Lefèvre^Zoë", "ISO_IR 100", ("Müller Jürgen", "JURGEN MULLER", "Müller, Jürgen")),
+    Person(2, "Müller^Jürgen^François", "Lefèvre^Zoë", "ISO_IR 100", ("Müller Jürgen", "JURGEN MULLER")),
     Person(3, "Wang^XiaoDong=王^小东", "Li^Ming=李^明华", "GB18030", ("Wang XiaoDong", "王小东", "王 小东")),
-    Person(4, "Yamada^Tarou=山田^太郎=やまだ^たろう", "Suzuki^Ichiro", _JAPANESE, ("山田太郎", "やまだ たろう", "TAROU YAMADA")),
-    Person(5, "Hong^Gildong=洪^吉洞=홍^길동", "Kim^Heejung", ("", "ISO 2022 IR 149"), ("홍길동", "Hong Gildong", "洪吉洞")),
+    Person(4, "Yamada^Tarou=山田^太郎=やまだ^たろう", "Suzuki^Ichiro", _JAPANESE, ("山田太郎", "やまだ たろう")),
+    Person(5, "Hong^Gildong=洪^吉洞=홍^길동", "Kim^Heejung", _KOREAN, ("홍길동", "Hong Gildong", "洪吉洞")),
     Person(6, "Люксембург^Роза", "Иванов^Пётр", "ISO_IR 144", ("Роза Люксембург", "ЛЮКСЕМБУРГ РОЗА")),
     Person(7, "Παπαδόπουλος^Διονύσιος", "Καραγιάννης^Νίκος", "ISO_IR 126", ("Διονύσιος Παπαδόπουλος",)),
     Person(8, "ﾔﾏﾓﾄ^ｼﾞﾛｳ=山本^次郎", "ﾀﾅｶ^ﾊﾅｺ", ("ISO 2022 IR 13", "ISO 2022 IR 87"), ("山本次郎", "ﾔﾏﾓﾄ ｼﾞﾛｳ")),
@@ -154,14 +154,15 @@ def encoded(secret: str) -> set[bytes]:
                 data = text.encode(encoding)
             except UnicodeEncodeError:
                 continue
-            longest = max(_ESCAPES.split(data), key=len) if encoding == "iso2022_jp" else data
-            if len(longest) >= _SHORTEST_SPELLING:
-                found.add(longest)
+            if b"\x1b" in data:
+                found |= {part for part in _ESCAPED.findall(data) if len(part) >= _SHORTEST_SPELLING}
+            else:
+                found.add(data)
     return found
 
 
 def left_in(outputs: dict[str, bytes], secrets: set[str]) -> list[str]:
-    """Return ``place: secret`` for each secret in bytes of `outputs`, raw in any encoding, or folded as Unicode text."""
+    """Return ``place: secret`` for each secret in `outputs`: its bytes in any encoding, or folded text."""
     needles = [(secret, tuple(encoded(secret)), folded(secret)) for secret in sorted(secrets)]
     found = []
     for place, data in outputs.items():
