@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     import numpy as np
     from numpy.typing import NDArray
 
 
-def sha256_bytes(data: bytes | memoryview) -> str:
+def sha256_bytes(data: bytes | memoryview | mmap) -> str:
     """Return the SHA-256 of `data`."""
     return hashlib.sha256(data).hexdigest()
 

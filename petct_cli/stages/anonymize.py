@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,15 +14,14 @@ from typing import ClassVar
 import orjson
 
 from petct_cli.core.errors import ExitCode, InputError, OutputError, PetctError, RecordError, UsageError
-from petct_cli.core.hashing import sha256_bytes, sha256_file
+from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
 from petct_cli.dataset.matching import load_reports
-from petct_cli.dicom.deid.profile import load_profile
+from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, survey_study
-from petct_cli.dicom.deid.syntax import DicomSyntaxError, read_dicom
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
@@ -76,6 +75,8 @@ class Anonymize:
         What all pseudonyms and day offsets derive from.
     reports
         File or folder of reports; None: the report that the record names.
+    profile, switches
+        Preset of PS3.15 Annex E, and the options turned on or off beside it (`petct_cli.dicom.deid.profile.choose`).
     keep_period
         ``year`` or ``month`` of the study that the record may still tell, for splits by time.
     quarantine
@@ -87,6 +88,7 @@ class Anonymize:
     out: Path
     key: Key
     profile: str = "tcia"
+    switches: Mapping[str, bool | None] = field(default_factory=dict)
     reports: Path | None = None
     keep_period: str | None = None
     quarantine: Path | None = None
@@ -97,11 +99,16 @@ class Anonymize:
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
-        load_profile(self.profile)
+        choose(self.profile, self.switches)
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
         refuse_inside(self.out, self.private_log, "--private-log", "private_log_inside_output")
+
+    @property
+    def choice(self) -> Choice:
+        """The preset with its options as switched."""
+        return choose(self.profile, self.switches)
 
     def __call__(self, record: Record) -> Iterable[Record]:
         """Return the study's new record; a failed one keeps its pseudonym and nothing else of the input."""
@@ -152,17 +159,22 @@ class Anonymize:
         files = files_of(record)
         source = report_of(record)
         truth = bytes_of(record.truth.lesions if record.truth else None, "truth_missing")
-        name = self._name_of(record, files)
-        hashes = [self.key.fingerprint(sha256_file(path)) for path in files]
+        try:
+            survey = survey_study(files, self.choice)
+        except FileError as error:
+            self.note_bad_file(self.key.study(record.id), error)
+            raise
+        name = self.key.study(raw_study_id(survey.study_uid))
         inputs = [
-            *sorted(hashes),
+            *sorted(self.key.fingerprint(digest) for digest in survey.digests),
             *(self.key.fingerprint(sha256_bytes(data)) for data in (source, truth) if data is not None),
         ]
         if self.reports is not None:
             inputs.append(self.key.fingerprint(_reports_hash(self.reports)))
         options = {
             "profile": self.profile,
-            "edition": load_profile(self.profile).edition,
+            "options": list(self.choice.options),
+            "edition": load_profile(self.choice).edition,
             "key_id": self.key.key_id,
             "keep_period": self.keep_period,
         }
@@ -170,27 +182,14 @@ class Anonymize:
         stamp = entry(self.name, self.version, options, inputs)
 
         def build(temporary: Path) -> list[Record]:
-            work = StudyWork(self, name, temporary, files, hashes)
-            study = work.run(record, source, truth)
+            study = StudyWork(self, name, temporary, survey).run(record, source, truth)
             return [study.with_fields(provenance=[stamp])]
 
         records = store.once(name, store.key(inputs, options, self.version), build)
-        set_aside = any(isinstance(made, Study) and made.deid and made.deid.quarantined for made in records)
-        if set_aside and self.quarantine is not None and not (self.quarantine / name).exists():
+        if self.quarantine is not None and not (self.quarantine / name).exists():
             # Finished by an earlier run that copied nothing aside.
-            copy_quarantined(survey_study(files, hashes, self.profile), self.quarantine, name)
+            copy_quarantined(survey, self.quarantine, name)
         return records
-
-    def _name_of(self, record: Study, files: Sequence[Path]) -> str:
-        """Return the study's pseudonym, from the first object that tells its StudyInstanceUID."""
-        for path in files:
-            try:
-                uid = read_dicom(path).text(0x0020000D)
-            except DicomSyntaxError:
-                continue
-            if uid:
-                return self.key.study(raw_study_id(uid))
-        return self.key.study(record.id)
 
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""

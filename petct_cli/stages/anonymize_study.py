@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.pseudonyms import raw_study_id
 from petct_cli.dicom.deid.rewrite import Rewriter
-from petct_cli.dicom.deid.study import FileError, Survey, survey_study
+from petct_cli.dicom.deid.study import Survey
 from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
 from petct_cli.dicom.deid.values import shift_date
 from petct_cli.dicom.values import to_number
@@ -37,20 +36,14 @@ if TYPE_CHECKING:
 class StudyWork:
     """The making of one study's outputs in a temporary folder."""
 
-    def __init__(
-        self, stage: Anonymize, name: str, temporary: Path, files: Sequence[Path], hashes: Sequence[str]
-    ) -> None:
+    def __init__(self, stage: Anonymize, name: str, temporary: Path, survey: Survey) -> None:
         self.stage = stage
         self.name = name
         self.temporary = temporary
         self.final = stage.out / name
-        try:
-            self.survey: Survey = survey_study(files, hashes, stage.profile)
-        except FileError as error:
-            stage.note_bad_file(name, error)
-            raise
+        self.survey = survey
         self.days = stage.key.day_offset(self.survey.patient)
-        self.profile = load_profile(stage.profile)
+        self.profile = load_profile(stage.choice)
         self.shift = None if self.profile.has("retain_full_dates") else self.days
         self.pseudonym = stage.key.patient(self.survey.patient)
 
@@ -107,7 +100,7 @@ class StudyWork:
 
         rewriter = Rewriter(
             key=self.stage.key,
-            preset=self.stage.profile,
+            choice=self.stage.choice,
             patient=survey.patient,
             patient_id=survey.patient_id,
             clean=clean,

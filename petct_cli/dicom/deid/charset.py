@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+# PS3.3 C.12.1.1.2, Table C.12-3 and C.12-4: what escape sequences can switch to.
+_CODE_EXTENSIONS = tuple(
+    f"ISO 2022 IR {number}"
+    for number in (6, 87, 159, 149, 58, 13, 100, 101, 109, 110, 144, 127, 126, 138, 148, 203, 166)
+)
+
 
 def decode_text(value: bytes, charset: bytes) -> str:
     """Return text in a DICOM character set (PS3.5 6.1); bytes that do not belong there read as Latin-1."""
@@ -11,13 +17,18 @@ def decode_text(value: bytes, charset: bytes) -> str:
         return value.decode("ascii")
     from pydicom.charset import convert_encodings, decode_bytes
 
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
     terms = [part.decode("latin-1").strip(" \0") for part in charset.split(b"\\")]
-    if terms[0] == "ISO_IR 192":
-        return value.decode("latin-1")
+    if b"\x1b" in value:
+        # ISO 2022: bytes of seven bits that are characters of other sets, declared or not.
+        terms += [term for term in _CODE_EXTENSIONS if term not in terms]
+    else:
+        # Files say one thing and hold UTF-8 often enough; text of another set hardly ever reads as UTF-8.
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+        if terms[0] == "ISO_IR 192":
+            return value.decode("latin-1")
     try:
         with warnings.catch_warnings():
             # What pydicom warns about may quote the value.

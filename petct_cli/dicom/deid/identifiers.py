@@ -11,6 +11,7 @@ from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.profile import Profile
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
+    MAX_DEPTH,
     Buffer,
     DicomBytes,
     DicomSyntaxError,
@@ -18,20 +19,22 @@ from petct_cli.dicom.deid.syntax import (
     Syntax,
     items,
     parse,
+    too_deep,
 )
-from petct_cli.dicom.deid.vrs import is_standard_uid, meant_vr
+from petct_cli.dicom.deid.vrs import TEXT_VRS, is_standard_uid, meant_vr
 
 _DATE = re.compile(r"(?<!\d)(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
 _DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[.\-/](\d{1,2})[.\-/](\d{4})(?!\d)")
 _CHARSET = 0x00080005
-_SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "departments", "ae_titles", "devices")
+_SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "departments", "ae_titles", "kept")
 
 
 @dataclass
 class Identifiers:
     """Values by kind. They stay in memory: no record, message or log shows them.
 
-    `devices` are makers and models: no identifiers, and what they hold is none either.
+    `kept` are values of elements that the profile keeps as they are (makers, models, station names): no identifiers,
+    and an institution or AE title that is one of them is none either.
     """
 
     names: set[str] = field(default_factory=set)
@@ -41,7 +44,7 @@ class Identifiers:
     institutions: set[str] = field(default_factory=set)
     departments: set[str] = field(default_factory=set)
     ae_titles: set[str] = field(default_factory=set)
-    devices: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
     dates: set[date] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
 
@@ -63,13 +66,15 @@ class Collector:
         self._level(dicom.head, dicom.meta, Syntax(explicit=True, little=True), b"")
         self._level(dicom.buffer, dicom.elements, dicom.syntax, b"")
 
-    def _kind(self, tag: int, vr: bytes) -> str:
+    def _kind(self, tag: int, vr: bytes) -> str:  # noqa: PLR0911  one line per rule
         """Return which set a value belongs to; ``items`` for sequences, nothing for values of no interest."""
         known = meant_vr(tag, vr)
         if known == b"SQ":
             return "items"
         if known == b"PN":
             return "names"
+        if self.profile.top.get(tag) == "K":
+            return "kept" if known in TEXT_VRS else ""
         if tag in self._tags:
             return self._tags[tag]
         if known in (b"DA", b"DT") and not self.profile.has("retain_full_dates"):
@@ -78,7 +83,7 @@ class Collector:
             return "uids"
         return ""
 
-    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes) -> None:
+    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes, depth: int = 0) -> None:
         kinds, seen = self._kinds, self._seen
         for element in elements:
             tag, vr = element.tag, element.vr
@@ -94,15 +99,18 @@ class Collector:
                 continue
             seen.add((tag, charset, value))
             if kind == "items":
-                self._items(buffer, element, syntax, charset)
+                self._items(buffer, element, syntax, charset, depth + 1)
             else:
                 self._value(kind, value, charset)
 
-    def _items(self, buffer: Buffer, element: Element, syntax: Syntax, charset: bytes) -> None:
+    def _items(self, buffer: Buffer, element: Element, syntax: Syntax, charset: bytes, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise too_deep()
         inner = IMPLICIT if element.vr == b"UN" else syntax
         try:
+            # Not only of sequences in order: what a damaged one says of the patient is looked for, too.
             for item in items(buffer, element.value, element.value_end, inner):
-                self._level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset)
+                self._level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset, depth)
         except DicomSyntaxError:
             return
 

@@ -17,6 +17,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from petct_cli.dicom.deid.identifiers import Identifiers
+from petct_cli.dicom.deid.known_dates import find_dates
+from petct_cli.dicom.deid.profile import load_rules
 
 MIN_LENGTH = 4
 _MIN_PAIR_LETTERS = 5
@@ -25,6 +27,8 @@ _MIN_GROUPED, _MIN_GROUPED_NUMBER = 6, 8
 _MIN_RUN_TOGETHER = 6
 _MIN_DEPARTMENT_WORDS = 3
 _GAP = 3
+_CUT_LENGTHS = frozenset({16, 64})  # SH and LO hold no more
+_MIN_BEGUN = 3
 _PHRASE_KINDS = {
     "ids": "id",
     "addresses": "address",
@@ -34,19 +38,7 @@ _PHRASE_KINDS = {
 }
 
 _TOKEN = re.compile(r"[^\W_]+")
-_YMD = re.compile(
-    r"(?<!\d)(\d{4})([-/. _]?)(\d{1,2})\2(\d{1,2})(?!\d)|(?<![^\W_])(\d{4})(\d{2})(\d{2})(?=\d{2,6}(?!\d))"
-)
-_DMY = re.compile(r"(?<!\d)(\d{1,2})\s?([-/.,_\\ ])\s?(\d{1,2})\s?\2\s?(\d{4}|\d{2})(?!\d)")
-_DMY_COMPACT = re.compile(r"(?<![^\W_])(\d{2})(\d{2})(\d{4})(?![^\W_])")
-_VIETNAMESE = re.compile(r"(?<!\d)(\d{1,2})\s*(?:thang|thg\.?|/|-)\s*(\d{1,2})\s*,?\s*(?:nam|/|-|\s)\s*(\d{4})(?!\d)")
-_WORDED_DATES = (
-    re.compile(r"(?<!\d)(?P<d>\d{1,2})(?:st|nd|rd|th)?[\s\-/._]*(?P<m>[a-z]{3,9})[\s\-/.,_]*(?P<y>\d{4})(?!\d)"),
-    re.compile(r"(?<![^\W_])(?P<m>[a-z]{3,9})[\s\-/._]*(?P<d>\d{1,2})(?:st|nd|rd|th)?[\s\-/.,_]+(?P<y>\d{4})(?!\d)"),
-    re.compile(r"(?<!\d)(?P<y>\d{4})[\s\-/._]*(?P<m>[a-z]{3,9})[\s\-/._]*(?P<d>\d{1,2})(?!\d)"),
-)
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TITLES = (
     "bs", "bác sĩ", "bsck1", "bsck2", "bscki", "bsckii", "ths", "ts", "pgs", "gs", "ktv", "đd", "ông", "bà", "anh",
     "chị", "cô", "chú", "em", "bệnh nhân", "bn", "họ tên", "họ và tên", "người bệnh", "dr", "doctor", "mr", "mrs", "ms",
@@ -123,8 +115,7 @@ class Known:
         hits = [
             *self._names(text, folded, places),
             *self._phrases(folded),
-            *self._dates(folded),
-            *self._uids(folded),
+            *self._dates_and_uids(folded),
         ]
         if places is not None:
             places.append(len(text))
@@ -137,14 +128,29 @@ class Known:
         if not self.pairs:
             return
         tokens = [(match.group(), match.start(), match.end()) for match in _TOKEN.finditer(folded)]
+        if len(text) in _CUT_LENGTHS and len(tokens) > 1:
+            tokens[-1] = self._completed(tokens[-2][0], tokens[-1])
         first = 0
         for place in range(1, len(tokens) + 1):
             if place < len(tokens) and self._follow(tokens[place - 1], tokens[place], folded):
                 continue
             start, end = tokens[first][1] if tokens else 0, tokens[place - 1][2]
-            if place - first > 2 or (place - first == 2 and self._is_pair(text, folded, start, end, places)):
+            words = sum(len(token[0]) > 1 for token in tokens[first:place])
+            if (
+                words > 2
+                or (place - first > 2 and words)
+                or (words == 2 and self._is_pair(text, folded, start, end, places))
+            ):
                 yield Hit(start, end, "name")
             first = place
+
+    def _completed(self, before: str, last: tuple[str, int, int]) -> tuple[str, int, int]:
+        """Return the last word of a text that its field cut short as the word of the name that it began."""
+        begun = last[0]
+        if len(begun) >= _MIN_BEGUN and (before, begun) not in self.pairs:
+            full = next((right for left, right in self.pairs if left == before and right.startswith(begun)), begun)
+            return full, last[1], last[2]
+        return last
 
     def _follow(self, left: tuple[str, int, int], right: tuple[str, int, int], folded: str) -> bool:
         gap = folded[left[2] : right[1]]
@@ -171,39 +177,15 @@ class Known:
                 for match in phrase.pattern.finditer(folded):
                     yield Hit(match.start(), match.end(), phrase.kind)
 
-    def _dates(self, folded: str) -> Iterable[Hit]:
-        if not self.dates or not any(character.isdigit() for character in folded):
-            return
-        for match in _YMD.finditer(folded):
-            year, separator, month, day, *compact = match.groups()
-            if year is None:
-                year, month, day = compact
-            elif not separator and len(month + day) != MIN_LENGTH:
-                continue
-            if self._is_known_date(int(year), int(month), int(day)):
-                yield Hit(match.start(), match.end(), "date")
-        for pattern in (_DMY, _DMY_COMPACT, _VIETNAMESE):
-            for match in pattern.finditer(folded):
-                day, month, year = (int(group) for group in match.groups() if group and group.isdigit())
-                years = [year] if year > 99 else [1900 + year, 2000 + year]
-                if any(self._is_known_date(y, month, day) or self._is_known_date(y, day, month) for y in years):
-                    yield Hit(match.start(), match.end(), "date")
-        for pattern in _WORDED_DATES:
-            for match in pattern.finditer(folded):
-                if self._is_known_date(int(match["y"]), _month(match["m"]), int(match["d"])):
-                    yield Hit(match.start(), match.end(), "date")
-
-    def _is_known_date(self, year: int, month: int, day: int) -> bool:
-        try:
-            return date(year, month, day) in self.dates
-        except ValueError:
-            return False
-
-    def _uids(self, folded: str) -> Iterable[Hit]:
-        if self.uids:
-            for match in _UID.finditer(folded):
-                if match.group() in self.uids:
-                    yield Hit(match.start(), match.end(), "uid")
+    def _dates_and_uids(self, folded: str) -> Iterable[Hit]:
+        uids = [match.span() for match in _UID.finditer(folded)]
+        for start, end in uids:
+            if folded[start:end] in self.uids:
+                yield Hit(start, end, "uid")
+        for start, end in find_dates(folded, self.dates):
+            # A UID with the day in it tells the day and, cut in two, still tells most of itself.
+            whole = next((span for span in uids if span[0] <= start and end <= span[1]), None)
+            yield Hit(*whole, "uid") if whole else Hit(start, end, "date")
 
     def _single_parts(self, text: str) -> Iterable[Hit]:
         if not self.marked_parts or text.isascii():
@@ -231,6 +213,7 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     for name in identifiers.names:
         if _is_code(name):
             phrases |= _spelled(fold(name)[0], "id")
+        phrases |= _one_word(name)
         marked |= {word.casefold() for word in _words(name) if not word.isascii()}
         for order in _orders(name):
             plain = [fold(word)[0] for word in order]
@@ -238,6 +221,9 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
             for left, right in itertools.pairwise(plain):
                 if len(left + right) >= _MIN_PAIR_LETTERS or len(plain) == 2:
                     pairs |= {(left, right), (right, left)}
+                # Nguyễn V. An, N. V. An: initials join, but three must stand together and one be a word.
+                if len(plain) > 2:
+                    pairs |= {(left, right[0]), (left[0], right), (left[0], right[0])}
             for left, right in itertools.pairwise(word.casefold() for word in order):
                 marked_pairs |= {(left, right), (right, left)}
     for value in identifiers.phones:
@@ -261,8 +247,8 @@ def _whole_values(identifiers: Identifiers) -> tuple[set[Phrase], int]:
     """Return what is looked for as a whole, and how many values are too short for it."""
     phrases: set[Phrase] = set()
     short = 0
-    # Device identity stays: an institution named like the manufacturer of its scanner cannot be told from it.
-    devices = [fold(device)[0] for device in identifiers.devices]
+    # What the profile keeps stays: an institution named like the manufacturer of its scanner cannot be told from it.
+    devices = [fold(device)[0] for device in identifiers.kept]
     for section, kind in _PHRASE_KINDS.items():
         for value in getattr(identifiers, section):
             folded = fold(value)[0].strip()
@@ -291,6 +277,19 @@ def _spelled(folded: str, kind: str) -> set[Phrase]:
         between = r"[\W_]{1,3}"
     pattern = rf"(?<![^\W_]){between.join(map(re.escape, words))}(?![^\W_])"
     return {Phrase(words[0], re.compile(pattern), kind)}
+
+
+def _one_word(name: str) -> set[Phrase]:
+    """Return a name that is one word and so the full name (王小东, Sukarnoputra); a role or a maker is none."""
+    words = [fold(word)[0] for word in _words(name)]
+    if len(words) != 1:
+        return set()
+    (word,) = words
+    if any(letter >= "\u1100" for letter in word):
+        return {Phrase(word, re.compile(re.escape(word)), "name")} if len(word) > 1 else set()
+    if len(word) < _MIN_PAIR_LETTERS or word in load_rules()["identifying"]["no_names"]:
+        return set()
+    return {Phrase(word, re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"), "name")}
 
 
 def _run_together(words: list[str]) -> set[Phrase]:
@@ -330,16 +329,18 @@ def _orders(name: str) -> list[list[str]]:
         (words,) = parts
         return [words, [words[-1], words[0]]] if len(words) > 2 else [words]
     family, given, middle, *rest = [*parts, []] if len(parts) == 2 else parts
-    orders = [[family, given, middle], [family, middle, given], [given, middle, family], [given, family]]
+    orders = [
+        [family, given, middle],
+        [family, middle, given],
+        [given, middle, family],
+        [given, family],
+        [family, given],
+    ]
     return [[word for part in (*order, *rest) for word in part] for order in orders]
 
 
 def _is_code(name: str) -> bool:
     return any(character.isdigit() for character in name) and " " not in name
-
-
-def _month(word: str) -> int:
-    return _MONTHS.index(word[:3]) + 1 if word[:3] in _MONTHS else 0
 
 
 def _after(places: list[int], end: int) -> int:

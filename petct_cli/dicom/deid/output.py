@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.store import start_writing_back
+from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
-from petct_cli.dicom.deid.known import Known
+from petct_cli.dicom.deid.known import Hit, Known
 from petct_cli.dicom.deid.profile import Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter, join
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
 from petct_cli.dicom.deid.syntax import (
     DEFLATED_LE,
     EXPLICIT,
-    EXPLICIT_BE,
-    EXPLICIT_LE,
     IMPLICIT,
-    IMPLICIT_LE,
     ITEM,
     PIXEL_TAGS,
     Buffer,
@@ -30,24 +29,16 @@ from petct_cli.dicom.deid.syntax import (
     Syntax,
     encode_element,
     encode_head,
-    items,
     parse,
     read_dicom,
+    whole_items,
 )
 
-_SOP_INSTANCE = 0x00080018
+_SOP_INSTANCE, _CHARSET = 0x00080018, 0x00080005
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})
-_SHORTEST_ID_AMONG_NUMBERS = 6
+_SHORT_AMONG_NUMBERS = 6
 _COMPARED_AT_ONCE = 1 << 22
-_PIXEL_DATA, _ROWS, _COLUMNS, _SAMPLES, _BITS, _FRAMES = (
-    0x7FE00010,
-    0x00280010,
-    0x00280011,
-    0x00280002,
-    0x00280100,
-    0x00280008,
-)
-_NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, EXPLICIT_BE, DEFLATED_LE})
+_MAX_PARTS = 1000  # IOV_MAX is 1024
 IMPLEMENTATION_VERSION = b"PETCT"
 
 
@@ -60,34 +51,37 @@ def write_deidentified(dicom: DicomBytes, target: Path, rewriter: Rewriter, age:
         PatientAge derived from the birth date, for objects that have none.
     """
     sop_class = sop_class_of(dicom)
-    profile = load_profile(rewriter.preset, sop_class)
+    profile = load_profile(rewriter.choice, sop_class)
     clean_pixels = profile.has("clean_pixel_data") and has_clean_pixels(dicom)
     inserts = _inserts(dicom, profile, rewriter, clean_pixels=clean_pixels, age=age)
     pieces = rewriter.data_set(dicom.buffer, dicom.elements, dicom.syntax, sop_class, inserts)
     head = bytes(128) + b"DICM" + _file_meta(dicom, profile, rewriter, sop_class)
+    if dicom.transfer_syntax == DEFLATED_LE:
+        _write(target, [head, _deflate(join(dicom.buffer, pieces))])
+        return
+    # What stays is handed to the system as it lies in the input, never copied here.
+    with memoryview(dicom.buffer) as view:
+        kept = [piece if isinstance(piece, bytes) else view[piece[0] : piece[1]] for piece in pieces]
+        try:
+            _write(target, [head, *kept])
+        finally:
+            for part in kept:
+                if isinstance(part, memoryview):
+                    part.release()
+
+
+def _write(target: Path, parts: list[bytes | memoryview]) -> None:
+    """Write `parts` one after the other and let the disk start on them; `Store` waits for it once per study."""
     with open(target, "wb", buffering=0) as file:
-        if dicom.transfer_syntax == DEFLATED_LE:
-            file.write(head + _deflate(join(dicom.buffer, pieces)))
-            return
-        # Everything but large values goes out in one write; those are handed over as they lie in the input.
-        small: list[bytes] = [head]
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                small.append(piece)
-            elif piece[1] - piece[0] <= _COMPARED_AT_ONCE:
-                small.append(dicom.buffer[piece[0] : piece[1]])
-            else:
-                _write_all(file, b"".join(small))
-                small = []
-                for start in range(piece[0], piece[1], _COMPARED_AT_ONCE):
-                    _write_all(file, dicom.buffer[start : min(start + _COMPARED_AT_ONCE, piece[1])])
-        _write_all(file, b"".join(small))
-
-
-def _write_all(file: object, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]  # type: ignore[attr-defined]
+        descriptor = file.fileno()
+        left = [memoryview(part) for part in parts]
+        while left:
+            written = os.writev(descriptor, left[:_MAX_PARTS])
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+        start_writing_back(descriptor)
 
 
 def _deflate(data: bytes) -> bytes:
@@ -111,7 +105,7 @@ def _inserts(
         0x00100010: (b"PN", pseudonym),
         0x00100020: (b"LO", pseudonym),
         0x00120062: (b"CS", b"YES"),
-        0x00120063: (b"LO", f"PS3.15 Annex E {profile.edition}; petct profile {profile.name}".encode()),
+        0x00120063: (b"LO", f"PS3.15 Annex E {profile.edition}\\petct profile {profile.name}".encode()),
         0x00120064: (b"SQ", _method_codes(profile, dicom.syntax, clean_pixels=clean_pixels)),
         0x00280303: (b"CS", temporal),
     }
@@ -137,7 +131,6 @@ def _method_codes(profile: Profile, syntax: Syntax, *, clean_pixels: bool) -> by
 def _file_meta(dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_class: str) -> bytes:
     instance = (dicom.value(_SOP_INSTANCE) or dicom.meta_value(0x00020003)).rstrip(b" \0")
     new = rewriter.uid(instance) if not profile.has("retain_uids") else instance
-    rewriter.written.add((0x00020003, new))
     fields = (
         (0x00020001, b"OB", b"\0\1"),
         (0x00020002, b"UI", _uid_or_nothing(sop_class)),
@@ -146,6 +139,7 @@ def _file_meta(dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_clas
         (0x00020012, b"UI", profile.implementation_uid.encode()),
         (0x00020013, b"SH", IMPLEMENTATION_VERSION),
     )
+    rewriter.written.update((tag, value.rstrip(b"\0")) for tag, _, value in fields)
     body = b"".join(encode_element(tag, vr, value, EXPLICIT) for tag, vr, value in fields)
     return encode_element(0x00020000, b"UL", len(body).to_bytes(4, "little"), EXPLICIT) + body
 
@@ -185,29 +179,64 @@ class ResidualScan:
             raise RecordError("residual_identifier", "the preamble of a written file is not empty")
         if not _same_pixels(source, result):
             raise RecordError("pixels_changed", "pixel data differ after writing")
-        for tag, vr, value, charset in (*_leaves(result), *_beyond_pixels(result)):
-            bare = value.rstrip(b" \0")
-            if not bare or (tag, value) in self._seen or (tag, bare) in self.written:
-                continue
-            self._seen.add((tag, value))
-            kind = self._hit(bare, vr, charset)
-            if kind is not None:
-                raise RecordError(
-                    "residual_identifier",
-                    f"a value of kind {kind} of this patient is left in ({tag >> 16:04X},{tag & 0xFFFF:04X})",
-                    "nothing was written for this study",
-                )
+        for element in result.meta:
+            self._search(element.tag, element.vr, result.head[element.value : element.value_end], b"")
+        self._level(result.buffer, result.elements, result.syntax, b"")
+        for tag, value in beside_pixels(result):
+            self._search(tag, b"UN", value, b"")
         return result
+
+    def _level(self, buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes) -> None:
+        """Search what is no pixels at every depth; a sequence that was seen before is not taken apart again."""
+        for element in elements:
+            if element.tag in PIXEL_TAGS:
+                continue
+            value = buffer[element.value : element.value_end]
+            if element.vr == b"SQ" or (element.undefined and element.vr == b"UN"):
+                if (element.tag, charset + value) in self._seen:
+                    continue
+                self._seen.add((element.tag, charset + value))
+                inner = IMPLICIT if element.vr == b"UN" else syntax
+                for item in whole_items(value, 0, len(value), inner):
+                    self._level(value, parse(value, item.value, item.value_end, inner), inner, charset)
+                continue
+            if element.tag == _CHARSET:
+                charset = value
+            self._search(element.tag, element.vr, value, charset)
+
+    def _search(self, tag: int, vr: bytes, value: bytes, charset: bytes) -> None:
+        if (tag, value) in self._seen:
+            return
+        self._seen.add((tag, value))
+        bare = value.rstrip(b" \0")
+        if not bare or (tag, bare) in self.written:
+            return
+        kind = self._hit(bare, vr, charset)
+        if kind is not None:
+            raise RecordError(
+                "residual_identifier",
+                f"a value of kind {kind} of this patient is left in ({tag >> 16:04X},{tag & 0xFFFF:04X})",
+                "nothing was written for this study",
+            )
 
     def _hit(self, value: bytes, vr: bytes, charset: bytes) -> str | None:
         for text in _readings(value, charset):
             if text in self.proven:
                 return None
             for hit in self.known.find(text):
-                among_numbers = vr in _NUMERIC and hit.kind == "id"
-                if not among_numbers or hit.end - hit.start >= _SHORTEST_ID_AMONG_NUMBERS:
+                if not _by_chance(hit, vr):
                     return hit.kind
         return None
+
+
+def _by_chance(hit: Hit, vr: bytes) -> bool:
+    """Say whether a hit among numbers and times means nothing: 110000 is a time of day, and a PatientID of some."""
+    if vr == b"TM":
+        return hit.kind in ("id", "date")
+    size = hit.end - hit.start
+    return vr in _NUMERIC and (
+        (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
+    )
 
 
 def _readings(value: bytes, charset: bytes) -> Iterator[str]:
@@ -222,53 +251,23 @@ def _readings(value: bytes, charset: bytes) -> Iterator[str]:
             yield value.decode(encoding, "replace")
 
 
-def _leaves(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Yield (tag, VR, value, character set) of every element that is no sequence and no pixels, at every depth."""
-    for element in dicom.meta:
-        yield element.tag, element.vr, dicom.head[element.value : element.value_end], b""
-    yield from _level(dicom.buffer, dicom.elements, dicom.syntax, b"")
-
-
-def _level(
-    buffer: Buffer, elements: list[Element], syntax: Syntax, charset: bytes
-) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    for element in elements:
-        if element.tag in PIXEL_TAGS:
-            continue
-        if element.vr == b"SQ" or (element.undefined and element.vr == b"UN"):
-            inner = IMPLICIT if element.vr == b"UN" else syntax
-            for item in items(buffer, element.value, element.value_end, inner):
-                yield from _level(buffer, parse(buffer, item.value, item.value_end, inner), inner, charset)
-            continue
-        value = buffer[element.value : element.value_end]
-        if element.tag == 0x00080005:
-            charset = value
-        yield element.tag, element.vr, value, charset
-
-
-def _beyond_pixels(dicom: DicomBytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """Yield what a native PixelData holds beyond its pixels: nobody sees it, and it is copied like them."""
-    if dicom.transfer_syntax not in _NATIVE:
-        return
-    order: Literal["little", "big"] = "little" if dicom.syntax.little else "big"
-    bits = 1
-    for tag in (_ROWS, _COLUMNS, _SAMPLES, _BITS):
-        bits *= int.from_bytes(dicom.value(tag) or b"\1\0", order)
-    frames = dicom.text(_FRAMES)
-    size = -(-bits * (int(frames) if frames.isdecimal() else 1) // 8)
-    for element in dicom.elements:
-        if element.tag == _PIXEL_DATA and element.value + size < element.value_end and size:
-            yield element.tag, b"UN", dicom.buffer[element.value + size : element.value_end], b""
-
-
 def _same_pixels(source: DicomBytes, result: DicomBytes) -> bool:
     ours = [(e.value, e.value_end) for e in result.elements if e.tag in PIXEL_TAGS]
     theirs = [(e.value, e.value_end) for e in source.elements if e.tag in PIXEL_TAGS]
     if [end - start for start, end in ours] != [end - start for start, end in theirs]:
         return False
-    for (a, end), (b, _) in zip(ours, theirs, strict=True):
-        for offset in range(0, end - a, _COMPARED_AT_ONCE):
-            size = min(_COMPARED_AT_ONCE, end - a - offset)
-            if result.buffer[a + offset : a + offset + size] != source.buffer[b + offset : b + offset + size]:
-                return False
-    return True
+    return all(
+        _same(result.buffer, a, source.buffer, b, end - a) for (a, end), (b, _) in zip(ours, theirs, strict=True)
+    )
+
+
+def _same(left: Buffer, a: int, right: Buffer, b: int, size: int) -> bool:
+    """Compare two stretches of bytes without copying those of small files."""
+    if isinstance(left, bytes):
+        with memoryview(right) as view, view[b : b + size] as part:
+            return left.startswith(part, a)
+    return all(
+        left[a + offset : a + min(offset + _COMPARED_AT_ONCE, size)]
+        == right[b + offset : b + min(offset + _COMPARED_AT_ONCE, size)]
+        for offset in range(0, size, _COMPARED_AT_ONCE)
+    )

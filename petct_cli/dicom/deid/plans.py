@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from petct_cli.dicom.deid.profile import Profile
 from petct_cli.dicom.deid.syntax import PIXEL_TAGS
-from petct_cli.dicom.deid.vrs import meant_vr
+from petct_cli.dicom.deid.vrs import BULK_VRS, TEXT_VRS, is_known, meant_vr
 
-TEXT_VRS = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})
 CODED_VRS = frozenset({b"CS"})
-_BULK_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
+# Numbers and times written as characters: what else stands in them is emptied.
+WRITTEN_NUMBERS = frozenset({b"DS", b"IS", b"TM"})
 PATIENT_NAME, PATIENT_ID, PATIENT_AGE, CHARSET = 0x00100010, 0x00100020, 0x00101010, 0x00080005
 _TIMEZONE = 0x00080201
 
 
-def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:
+def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:  # noqa: PLR0911  one line per rule
     """Return how elements of `tag` and `vr` are treated.
 
     One of keep, drop, recurse, uid, date, age, empty, dummy, patient, clean, technical (cleaned only of the study's own
-    values). An attribute that no row of the table
-    names is treated by its VR: dates move, UIDs are replaced, names go, text is cleaned.
+    values), number (kept when it is one). An attribute that no row of the table names is treated by its VR: dates move,
+    UIDs are replaced, names go, text is cleaned.
     """
     group, number = tag >> 16, tag & 0xFFFF
-    if 0x5000 <= group <= 0x50FF or 0x6000 <= group <= 0x60FF or number == 0 or group < 8:
+    if number == 0 or group < 8:
         return "drop"
+    if is_graphics(tag):
+        return _graphics_plan(tag, vr, profile)
     if tag == CHARSET:
         return "keep"
     if tag in PIXEL_TAGS:
@@ -35,6 +37,25 @@ def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:
     if action is None:
         return _by_vr(tag, known, profile)
     return _by_action(action, tag, known, profile)
+
+
+def is_graphics(tag: int) -> bool:
+    """Say whether `tag` lies in the repeating groups of curves (50xx) or overlays (60xx)."""
+    return 0x5000 <= tag >> 16 <= 0x50FF or 0x6000 <= tag >> 16 <= 0x60FF
+
+
+def _graphics_plan(tag: int, vr: bytes, profile: Profile) -> str:
+    """Return how an element of a curve or overlay that stays (`Rewriter`) is treated."""
+    known = meant_vr(tag, vr)
+    if not profile.has("clean_graphics") or not is_known(tag) or tag & 0xFFFF == _OVERLAY_COMMENTS:
+        return "drop"
+    if known in TEXT_VRS or known in CODED_VRS:
+        return "clean"
+    return "number" if known in WRITTEN_NUMBERS else "keep" if known in _GRAPHICS_VRS else "drop"
+
+
+_OVERLAY_COMMENTS = 0x4000
+_GRAPHICS_VRS = frozenset({b"US", b"SS", b"UL", b"SL", b"OW", b"OB", b"FL", b"FD"})
 
 
 def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
@@ -52,11 +73,13 @@ def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # no
         return "keep" if action == "K" else "uid"
     if vr in (b"DA", b"DT"):
         return "keep" if profile.has("retain_full_dates") else "date"
-    if action == "K" or vr == b"TM" or tag == _TIMEZONE:
-        return "keep"
+    if vr == b"TM" or (action == "K" and vr in WRITTEN_NUMBERS):
+        return "number"
+    if action == "K" or tag == _TIMEZONE:
+        return "technical" if vr in TEXT_VRS else "keep"
     if vr in TEXT_VRS or vr in CODED_VRS:
         return "clean"
-    return "empty" if vr not in _BULK_VRS else "drop"
+    return "empty" if vr not in BULK_VRS else "drop"
 
 
 def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one line per rule
@@ -68,8 +91,13 @@ def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one 
         return "keep" if tag in profile.class_uids or profile.has("retain_uids") else "uid"
     if vr in (b"PN", b"AE", b"UR"):
         return "empty"
-    if vr == b"UN":
-        return "drop"
     if vr in TEXT_VRS:
         return "technical" if tag in profile.technical_text else "clean"
-    return "clean" if vr in CODED_VRS else "keep"
+    if vr in CODED_VRS:
+        return "clean"
+    if vr == b"UN" or not is_known(tag):
+        # What no dictionary knows could hold anything.
+        return "drop"
+    if vr in BULK_VRS and tag not in profile.kept_bulk:
+        return "drop"
+    return "number" if vr in WRITTEN_NUMBERS else "keep"

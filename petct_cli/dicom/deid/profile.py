@@ -38,6 +38,14 @@ class SafePrivate:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A preset and the options it comes to with what was switched on and off (`choose`)."""
+
+    preset: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Profile:
     """Actions by tag under the options chosen.
 
@@ -57,6 +65,7 @@ class Profile:
     safe_private: tuple[SafePrivate, ...]
     class_uids: frozenset[int]
     technical_text: frozenset[int]
+    kept_bulk: frozenset[int]
     implementation_uid: str
     rules: Mapping[str, Any] = field(repr=False)
 
@@ -93,13 +102,18 @@ def load_rules() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def load_table() -> tuple[Row, ...]:
     """Return the rows of Table E.1-1 that name one attribute; groups 50xx, 60xx and odd ones are rules of their own."""
-    text = (files("petct_cli.dicom") / "data" / "confidentiality_profile.csv").read_text(encoding="utf-8")
-    rows = []
-    for line in csv.DictReader(text.splitlines()):
-        tag, name, basic = line.pop("tag"), line.pop("name"), line.pop("basic")
-        if len(tag) == _NAMED_TAG_LENGTH and "X" not in tag:
-            rows.append(Row(int(tag, 16), name, basic, {key: value for key, value in line.items() if value}))
-    return tuple(rows)
+    rows: dict[int, Row] = {}
+    for name in _TABLES:
+        text = (files("petct_cli.dicom") / "data" / name).read_text(encoding="utf-8")
+        for line in csv.DictReader(text.splitlines()):
+            tag, title, basic = line.pop("tag"), line.pop("name"), line.pop("basic")
+            if len(tag) == _NAMED_TAG_LENGTH and "X" not in tag:
+                row = Row(int(tag, 16), title, basic, {key: value for key, value in line.items() if value})
+                rows.setdefault(row.tag, row)
+    return tuple(rows[tag] for tag in sorted(rows))
+
+
+_TABLES = ("confidentiality_profile.csv", "confidentiality_profile_newer.csv")
 
 
 def presets() -> list[str]:
@@ -107,9 +121,44 @@ def presets() -> list[str]:
     return list(load_rules()["presets"])
 
 
-@lru_cache(maxsize=32)
-def load_profile(preset: str = "tcia", sop_class: str = "") -> Profile:
-    """Return the rules of `preset` for objects of `sop_class`.
+def option_helps() -> dict[str, str]:
+    """Return every option of PS3.15 E.3 that can be switched, with what it does in a line."""
+    return {name: str(option["help"]) for name, option in load_rules()["options"].items()}
+
+
+def choose(preset: str = "tcia", switches: Mapping[str, bool | None] | None = None) -> Choice:
+    """Return the options in force: those of `preset`, and each that `switches` turns on (True) or off (False).
+
+    An option that is switched on ends those of the preset that it excludes (full and modified dates).
+
+    Raises
+    ------
+    UsageError
+        ``unknown_profile``, ``unknown_option``, or ``options_exclude`` when two that exclude each other are asked for.
+    """
+    rules = load_rules()
+    if preset not in rules["presets"]:
+        raise UsageError("unknown_profile", f"no profile {preset}: there are {', '.join(rules['presets'])}")
+    asked = {name: on for name, on in (switches or {}).items() if on is not None}
+    for name in asked.keys() - rules["options"].keys():
+        raise UsageError("unknown_option", f"no option {name}: there are {', '.join(rules['options'])}")
+    wanted = set(rules["presets"][preset])
+    for name, on in asked.items():
+        for other in rules["options"][name].get("excludes", ()) if on else ():
+            if asked.get(other):
+                raise UsageError("options_exclude", f"{_flag(name)} and {_flag(other)} exclude each other")
+            wanted.discard(other)
+        (wanted.add if on else wanted.discard)(name)
+    return Choice(preset, tuple(name for name in rules["options"] if name in wanted))
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
+
+
+@lru_cache(maxsize=64)
+def load_profile(choice: Choice | str = "tcia", sop_class: str = "") -> Profile:
+    """Return the rules of a choice (or of a preset as it is) for objects of `sop_class`.
 
     Compound codes such as X/Z/D follow the attribute's Type in the object's IOD (1 -> D, 2 -> Z, 3 -> X); where the IOD
     is unknown, and inside sequences, the strongest of D, then Z holds.
@@ -119,17 +168,16 @@ def load_profile(preset: str = "tcia", sop_class: str = "") -> Profile:
     UsageError
         ``unknown_profile``.
     """
-    rules = load_rules()
-    if preset not in rules["presets"]:
-        raise UsageError("unknown_profile", f"no profile {preset}: there are {', '.join(rules['presets'])}")
-    chosen = tuple(name for name in rules["options"] if name in rules["presets"][preset])
+    if isinstance(choice, str):
+        choice = choose(choice)
+    rules, chosen = load_rules(), choice.options
     types = _types(rules, sop_class)
     top, nested = {}, {}
     for row in load_table():
         top[row.tag] = _action(row, chosen, types.get(row.tag))
         nested[row.tag] = _action(row, chosen, None)
     return Profile(
-        name=preset,
+        name=choice.preset,
         edition=rules["table"]["edition"],
         options=chosen,
         top=top,
@@ -137,6 +185,7 @@ def load_profile(preset: str = "tcia", sop_class: str = "") -> Profile:
         safe_private=_safe_private(rules) if "retain_safe_private" in chosen else (),
         class_uids=frozenset(int(tag, 16) for tag in rules["uids"]["classes"]),
         technical_text=frozenset(int(tag, 16) for tag in rules["technical_text"]["tags"]),
+        kept_bulk=frozenset(int(tag, 16) for tag in rules["bulk"]["kept"]),
         implementation_uid=rules["uids"]["implementation"],
         rules=rules,
     )

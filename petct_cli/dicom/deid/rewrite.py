@@ -6,19 +6,21 @@ series repeat most of their header.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from petct_cli.dicom.deid.charset import decode_text, encode_text
-from petct_cli.dicom.deid.plans import CHARSET, CODED_VRS, plan_for
-from petct_cli.dicom.deid.profile import Profile, SafePrivate, load_profile
+from petct_cli.dicom.deid.plans import CHARSET, CODED_VRS, is_graphics, plan_for
+from petct_cli.dicom.deid.profile import Choice, Profile, SafePrivate, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
     ITEM,
     ITEM_END,
+    MAX_DEPTH,
     SEQUENCE_END,
     UNDEFINED,
     Buffer,
@@ -27,8 +29,9 @@ from petct_cli.dicom.deid.syntax import (
     Syntax,
     encode_element,
     encode_head,
-    items,
     parse,
+    too_deep,
+    whole_items,
 )
 from petct_cli.dicom.deid.values import cap_age, dummy, shift_dates
 from petct_cli.dicom.deid.vrs import is_standard_uid, meant_vr
@@ -50,6 +53,9 @@ class Outcome(NamedTuple):
 _KEPT = Outcome(None, ())
 _REMOVED = Outcome(b"", (("removed", 1),))
 _FIRST_CREATOR, _LAST_CREATOR = 0x10, 0xFF
+_FIRST_GRAPHICS_GROUP, _FIRST_OVERLAY_GROUP, _OVERLAY_TYPE = 0x5000, 0x6000, 0x0040
+_NUMBERS = re.compile(rb"[0-9+\-.eE\\ \0]*")
+_TIMES = re.compile(rb"[0-9:.\\ \0\-]*")
 
 
 @dataclass
@@ -61,7 +67,11 @@ class _Level:
     charset: bytes
     profile: Profile
     sop_class: str
-    top: bool
+    depth: int
+
+    @property
+    def top(self) -> bool:
+        return self.depth == 0
 
 
 class _Pieces:
@@ -109,6 +119,8 @@ class Rewriter:
 
     Parameters
     ----------
+    choice
+        The profile and its options.
     key, patient
         What pseudonyms and the day offset derive from; `patient` is PatientID + IssuerOfPatientID or, without them, the
         StudyInstanceUID.
@@ -128,7 +140,7 @@ class Rewriter:
     """
 
     key: Key
-    preset: str
+    choice: Choice | str
     patient: str
     patient_id: str
     clean: Clean
@@ -169,7 +181,7 @@ class Rewriter:
         inserts
             (VR, value) by tag of the elements that are written whatever the input holds.
         """
-        level = _Level(buffer, syntax, b"", load_profile(self.preset, sop_class), sop_class, top=True)
+        level = _Level(buffer, syntax, b"", load_profile(self.choice, sop_class), sop_class, depth=0)
         pieces = _Pieces()
         kept = [element for element in elements if element.tag not in inserts]
         pending = sorted(inserts)
@@ -204,6 +216,10 @@ class Rewriter:
             if group & 1:
                 private.append(element)
                 continue
+            if group >= _FIRST_GRAPHICS_GROUP and self._is_unsafe_graphic(level, elements, element.tag):
+                self.counts["graphics_removed"] += 1
+                pieces.put(b"")
+                continue
             outcome = self._element(level, element, memory)
             if outcome.chunk is None:
                 pieces.keep(element.start, element.end)
@@ -213,6 +229,13 @@ class Rewriter:
             pieces.put(outcome.chunk)
         if private:
             self._private(level, private, pieces)
+
+    def _is_unsafe_graphic(self, level: _Level, elements: list[Element], tag: int) -> bool:
+        """Say whether `tag` is of an overlay that may show text: only one that outlines a region (type R) may stay."""
+        if not is_graphics(tag) or tag >> 16 < _FIRST_OVERLAY_GROUP:
+            return False
+        kind = next((e for e in elements if e.tag == tag & 0xFFFF0000 | _OVERLAY_TYPE), None)
+        return kind is None or level.buffer[kind.value : kind.value_end].strip(b" \0") != b"R"
 
     def _element(self, level: _Level, element: Element, memory: dict[tuple[int, bytes, bytes], Outcome]) -> Outcome:
         """Decide on one public element."""
@@ -256,6 +279,9 @@ class Rewriter:
         elif plan == "dummy":
             # A sequence that must have a value keeps one empty item: what its codes name may be a person.
             new, name = encode_head(ITEM, b"", 0, syntax) if kind == b"SQ" else dummy(kind), "replaced"
+        elif plan == "number":
+            allowed = _TIMES if kind == b"TM" else _NUMBERS
+            new, name = (None if allowed.fullmatch(value) else b""), "no_numbers_emptied"
         elif plan == "patient":
             new, name = self._other_patient(bare).encode(), "replaced"
         elif plan == "clean" or self.find(decode_text(bare, charset)):
@@ -264,7 +290,7 @@ class Rewriter:
             return _KEPT
         if new is None or new == bare:
             return _KEPT
-        if plan not in ("clean", "technical", "empty"):
+        if plan not in ("clean", "technical", "empty", "number"):
             self.written.add((tag, new.rstrip(b" \0")))
         return Outcome(encode_element(tag, vr, new, syntax), ((name, 1), *counts))
 
@@ -286,6 +312,8 @@ class Rewriter:
 
     def _sequence(self, level: _Level, element: Element) -> Outcome:
         """Rewrite the items of a sequence; as it is when nothing in it changes."""
+        if level.depth >= MAX_DEPTH:
+            raise too_deep()
         buffer = level.buffer
         inner = IMPLICIT if element.vr == b"UN" else level.syntax
         before = self.counts
@@ -293,11 +321,12 @@ class Rewriter:
         body: list[bytes] = []
         changed = False
         try:
-            for item in items(buffer, element.value, element.value_end, inner):
+            for item in whole_items(buffer, element.value, element.value_end, inner):
                 pieces = _Pieces()
-                below = _Level(buffer, inner, level.charset, level.profile, level.sop_class, top=False)
+                below = _Level(buffer, inner, level.charset, level.profile, level.sop_class, level.depth + 1)
                 self._rewrite(below, parse(buffer, item.value, item.value_end, inner), pieces)
-                changed |= pieces.changed
+                # The four bytes after a delimiter's tag are its length, nought, and a place to hide.
+                changed |= pieces.changed or any(buffer[item.value_end + 4 : item.end])
                 content = join(buffer, pieces.finished())
                 body.append(encode_head(ITEM, b"", UNDEFINED if item.undefined else len(content), inner))
                 body.append(content)
@@ -308,6 +337,7 @@ class Rewriter:
             self.counts = before
             return Outcome(b"", (("sequences_unreadable", 1),))
         counts, self.counts = self.counts, before
+        changed |= any(buffer[element.value_end + 4 : element.end])
         if not changed:
             return _KEPT
         value = b"".join(body)

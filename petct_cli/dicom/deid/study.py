@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
-from petct_cli.dicom.deid.profile import load_profile
+from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_rules
 from petct_cli.dicom.deid.selection import quarantine_reason
-from petct_cli.dicom.deid.syntax import DicomBytes, DicomSyntaxError, read_dicom
+from petct_cli.dicom.deid.syntax import DicomBytes, parse_dicom, read_bytes
 from petct_cli.dicom.deid.values import age_between, cap_age
-
-_MAX_NAME = 8
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Survey:
         PatientID + IssuerOfPatientID, else the StudyInstanceUID: what the pseudonym and the day offset derive from.
     images, quarantined
         Objects in a stable order that does not depend on file names.
+    digests
+        SHA-256 of every file, in the order given, whatever it is.
     facts
         sex, age (capped), height_m, weight_kg and the original study_date as found, all optional.
     """
@@ -57,6 +58,7 @@ class Survey:
     duplicates: int
     identifiers: Identifiers
     facts: Mapping[str, str] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
 
     def names(self) -> list[tuple[Instance, str]]:
         """Return each image with its place below the study's folder: ``CT_001/000001.dcm``."""
@@ -82,8 +84,8 @@ class FileError(RecordError):
         self.path = path
 
 
-def survey_study(files: Sequence[Path], hashes: Sequence[str], preset: str) -> Survey:
-    """Read the headers of a study's files, whose `hashes` tell copies of one object apart from others.
+def survey_study(files: Sequence[Path], choice: Choice | str) -> Survey:
+    """Read a study's files once: their hashes, which tell copies of one object apart from others, and their headers.
 
     Raises
     ------
@@ -93,37 +95,43 @@ def survey_study(files: Sequence[Path], hashes: Sequence[str], preset: str) -> S
     FileError
         ``dicom_truncated``: a file cannot be read to its end.
     """
-    collector = Collector(load_profile(preset))
+    profile = load_profile(choice)
+    collector = Collector(profile)
     instances: list[Instance] = []
     patients: set[tuple[str, str]] = set()
-    digests: set[str] = set()
+    digests: list[str] = []
+    seen: set[str] = set()
     facts: dict[str, str] = {}
     accession = manufacturer = ""
     not_dicom = duplicates = 0
-    for place, (path, digest) in enumerate(zip(files, hashes, strict=True), start=1):
+    for place, path in enumerate(files, start=1):
+        data = read_bytes(path)
+        digest = sha256_bytes(data)
+        digests.append(digest)
         try:
-            dicom = read_dicom(path)
-        except DicomSyntaxError as error:
+            dicom = parse_dicom(data)
+            collector.add(dicom)
+        except RecordError as error:
             if error.code == "not_dicom":
                 not_dicom += 1
                 continue
             raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
-        collector.add(dicom)
-        instance = _instance(dicom, path, place, digest)
+        instance = _instance(dicom, path, place, digest, profile)
         if instance.reason == "dicomdir":
             instances.append(instance)
             continue
         patients.add((dicom.text(0x00100020), dicom.text(0x00100021)))
-        if instance.digest in digests:
+        if digest in seen:
             duplicates += 1
             continue
-        digests.add(instance.digest)
+        seen.add(digest)
         instances.append(instance)
         manufacturer = manufacturer or dicom.text(0x00080070)
         accession = accession or dicom.text(0x00080050)
         for name, value in _facts(dicom).items():
             facts.setdefault(name, value)
-    return _survey(instances, patients, facts, accession, manufacturer, not_dicom, duplicates, collector.found)
+    survey = _survey(instances, patients, facts, accession, manufacturer, not_dicom, duplicates, collector.found)
+    return replace(survey, digests=tuple(digests))
 
 
 def _survey(
@@ -166,8 +174,8 @@ def _survey(
     )
 
 
-def _instance(dicom: DicomBytes, path: Path, place: int, digest: str) -> Instance:
-    modality = "".join(letter for letter in dicom.text(0x00080060) if letter.isascii() and letter.isalnum())
+def _instance(dicom: DicomBytes, path: Path, place: int, digest: str, profile: Profile) -> Instance:
+    modality = dicom.text(0x00080060).upper()
     return Instance(
         path=path,
         place=place,
@@ -175,10 +183,10 @@ def _instance(dicom: DicomBytes, path: Path, place: int, digest: str) -> Instanc
         study_uid=dicom.text(0x0020000D),
         series_uid=dicom.text(0x0020000E),
         sop_uid=dicom.text(0x00080018),
-        modality=modality[:_MAX_NAME].upper() or "XX",
+        modality=modality if modality in load_rules()["modalities"]["shown"] else "OT",
         series_number=_integer(dicom.text(0x00200011)),
         instance_number=_integer(dicom.text(0x00200013)),
-        reason=quarantine_reason(dicom),
+        reason=quarantine_reason(dicom, profile),
     )
 
 

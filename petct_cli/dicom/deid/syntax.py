@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from struct import Struct
 from struct import error as struct_error
@@ -22,6 +24,8 @@ UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 PIXEL_TAGS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
 MAX_DEPTH = 64
+LARGEST_READ = 1 << 24
+"""Reading a slice whole costs a third of mapping it: every page of a map is a fault."""
 
 Buffer = bytes | mmap.mmap
 
@@ -83,22 +87,42 @@ class DicomBytes:
         """Return the raw value of a File Meta element, or nothing."""
         return next((self.head[e.value : e.value_end] for e in self.meta if e.tag == tag), b"")
 
+    @cached_property
+    def _by_tag(self) -> dict[int, Element]:
+        # Reversed: of two elements with one tag the first counts, as it does for most readers.
+        return {element.tag: element for element in reversed(self.elements)}
+
     def value(self, tag: int) -> bytes | None:
         """Return the raw value of a top-level element, or None when it is not there."""
-        for element in self.elements:
-            if element.tag == tag:
-                return self.buffer[element.value : element.value_end]
-            if element.tag > tag:
-                break
-        return None
+        element = self._by_tag.get(tag)
+        return None if element is None else self.buffer[element.value : element.value_end]
 
     def text(self, tag: int) -> str:
         """Return a top-level value of the default repertoire as text without padding."""
         return (self.value(tag) or b"").decode("latin-1").strip(" \0")
 
+    def number(self, tag: int, default: int) -> int:
+        """Return a top-level value of VR US, `default` when it is not there."""
+        value = self.value(tag)
+        return int.from_bytes(value[:2], "little" if self.syntax.little else "big") if value else default
 
-def read_dicom(path: str | Path, small: int = 1 << 18) -> DicomBytes:
-    """Read where the elements of a file stand. Files beyond `small` bytes are mapped, so that pixels are not loaded.
+
+def read_bytes(path: str | Path) -> Buffer:
+    """Return the bytes of a file; one beyond `LARGEST_READ` is mapped, so that a long multi-frame object is not loaded.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_READ:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return file.read()
+
+
+def read_dicom(path: str | Path) -> DicomBytes:
+    """Read where the elements of a file stand.
 
     Raises
     ------
@@ -107,11 +131,7 @@ def read_dicom(path: str | Path, small: int = 1 << 18) -> DicomBytes:
     OSError
         The file cannot be read.
     """
-    with open(path, "rb") as file:
-        data: Buffer = file.read(small)
-        if len(data) == small:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return parse_dicom(data)
+    return parse_dicom(read_bytes(path))
 
 
 def parse_dicom(data: Buffer) -> DicomBytes:
@@ -243,6 +263,11 @@ def _truncated() -> DicomSyntaxError:
     return DicomSyntaxError("dicom_truncated", "the file ends in the middle of an element")
 
 
+def too_deep() -> RecordError:
+    """Return the fault of sequences beyond `MAX_DEPTH`; no mere syntax error, which would only cost the sequence."""
+    return RecordError("dicom_too_deep", "sequences are nested too deeply")
+
+
 def _element(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int) -> Element:
     """Read one explicit element of any VR; an unknown VR is a long one (PS3.5 7.1.2), in damaged files a short one."""
     group, number, vr, length = _EXPLICIT_HEAD[syntax.little].unpack_from(buffer, position)
@@ -268,7 +293,7 @@ def _undefined(
 ) -> Element:
     """Find the end of an element of undefined length: fragments, or items."""
     if depth > MAX_DEPTH:
-        raise DicomSyntaxError("dicom_too_deep", "sequences are nested too deeply")
+        raise too_deep()
     if tag in PIXEL_TAGS or vr in (b"OB", b"OW"):
         stop = _skip_fragments(buffer, value, end, syntax)
     else:
@@ -327,9 +352,23 @@ def items(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 
     return found
 
 
+def whole_items(buffer: Buffer, position: int, end: int, syntax: Syntax) -> list[Element]:
+    """Return the items of a sequence value that fill it to its last byte.
+
+    Raises
+    ------
+    DicomSyntaxError
+        ``dicom_damaged`` when bytes are left beside the items: nobody reads them, and anything can stand there.
+    """
+    found = items(buffer, position, end, syntax)
+    if (found[-1].end if found else position) != end:
+        raise DicomSyntaxError("dicom_damaged", "a sequence holds more than its items")
+    return found
+
+
 def _end_of_item(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int) -> int:
     if depth > MAX_DEPTH:
-        raise DicomSyntaxError("dicom_too_deep", "sequences are nested too deeply")
+        raise too_deep()
     while position + 8 <= end:
         if _item_head(buffer, position, syntax)[0] == ITEM_END:
             return position

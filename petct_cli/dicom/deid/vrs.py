@@ -6,6 +6,16 @@ from functools import cache
 
 LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 KNOWN_VRS = LONG_VRS | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+BULK_VRS = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
+TEXT_VRS = frozenset({b"LO", b"LT", b"SH", b"ST", b"UC", b"UT"})
+
+
+@cache
+def is_known(tag: int) -> bool:
+    """Say whether the data dictionary has `tag` (retired and repeating groups included)."""
+    from pydicom.datadict import dictionary_has_tag, repeater_has_tag
+
+    return bool(dictionary_has_tag(tag) or repeater_has_tag(tag))
 
 
 @cache
@@ -30,13 +40,15 @@ _RULING_VRS = frozenset({b"SQ", b"UI", b"DA", b"DT", b"PN", b"AE", b"UR"})
 def meant_vr(tag: int, vr: bytes) -> bytes:
     """Return the VR that decides how a value is treated.
 
-    A date, a name or a UID stays one when a file calls it LO or UN; a sequence is one whatever the dictionary says,
-    because of how its bytes lie.
+    A date, a name or a UID stays one when a file calls it LO or UN, text is text when a file calls it OB; a sequence
+    is one whatever the dictionary says, because of how its bytes lie.
     """
     if vr == b"SQ":
         return vr
     defined = vr_of(tag)
-    return defined if vr == b"UN" or defined in _RULING_VRS else vr
+    if vr == b"UN" or defined in _RULING_VRS:
+        return defined
+    return defined if vr in BULK_VRS and defined != b"UN" and defined not in BULK_VRS else vr
 
 
 @cache
