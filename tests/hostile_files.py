@@ -73,7 +73,7 @@ def spliced(data: bytes, *elements: bytes, before: int = 0x00100010, vr: str = "
 
 
 def anonymized(
-    folder: Path, *files: bytes, preset: str = "tcia", report: dict[str, Any] | None = None
+    folder: Path, *files: bytes, preset: str = "tcia", key: Key = KEY, report: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the record of a study of `files` and everything below ``-o`` by its name."""
     (folder / "in").mkdir()
@@ -84,7 +84,7 @@ def anonymized(
     if report is not None:
         (folder / "report.json").write_bytes(orjson.dumps(report))
         record["report"] = {"path": str(folder / "report.json")}
-    (done,) = Anonymize(out=folder / "out", key=KEY, profile=preset)(decode(orjson.dumps(record)))
+    (done,) = Anonymize(out=folder / "out", key=key, profile=preset)(decode(orjson.dumps(record)))
     found = (path for path in sorted((folder / "out").rglob("*")) if path.is_file())
     return done.to_json(), {str(path.relative_to(folder)): path.read_bytes() for path in found}
 

@@ -57,6 +57,7 @@ def carriers() -> list[Dataset]:
         dataset = read(Path(path))
         if dataset.get("Modality") not in ("CT", "MR"):
             dataset.SOPClassUID, dataset.Modality = CT_CLASS, "CT"
+            dataset.pop("ConversionType", None)
             dataset.file_meta.MediaStorageSOPClassUID = CT_CLASS
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         if "TransferSyntaxUID" not in dataset.file_meta:
