@@ -16,6 +16,7 @@ from petct_cli import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "phantom": ("petct_cli.commands.phantom:main", "Make synthetic PET/CT studies with reports and known lesions."),
     "anonymize": ("petct_cli.commands.anonymize:main", "De-identify DICOM studies and their reports."),
+    "crosswalk": ("petct_cli.commands.crosswalk:main", "Open the sealed table of who is behind which pseudonym."),
     "convert": ("petct_cli.commands.convert:main", "Turn DICOM studies into CT in HU and PET in SUV on one grid."),
     "pair": ("petct_cli.commands.pair:main", "Pair images with report text: one sample per study, region and task."),
     "augment": ("petct_cli.commands.augment:main", "Add reworded samples whose facts are proved unchanged."),

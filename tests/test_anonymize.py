@@ -388,3 +388,42 @@ def test_the_descriptor_cleaner_is_the_reports(raw: Path, clean: Result) -> None
     texts = [str(element.value) for element in dataset.iterall() if element.VR in ("LO", "LT", "SH")]
     assert not any("[TÊN]" in text for text in texts)
     assert clean_text("PET/CT", lambda _: [], -10).text == "PET/CT"
+
+
+def test_no_report_and_no_study_goes_missing_in_silence(petct: Petct, raw: Path, clean: Result) -> None:
+    folder = raw / "some_reports"
+    folder.mkdir()
+    document = orjson.loads((raw / "studies/study_0001/report.json").read_bytes())
+    document["Nhận định kết quả"] = "Theo Zơrâm Nhíp, ổn định. Xem Krajewski Tomasz."
+    (folder / "TRAN VAN B.json").write_bytes(orjson.dumps(document))
+    (folder / "LE THI C.txt").write_text("Mã BN: 999999\nKết luận: nốt phổi", encoding="utf-8")
+    (folder / "HO VAN D.txt").write_bytes("NguyÔn V¨n An, bÖnh nh©n, phæi ph¶i b×nh th­êng".encode("latin-1"))
+    result = petct(
+        "anonymize", "studies", "--reports", "some_reports", "-o", "clean_some", "--key-file", "site.key",
+        "--private-log", "private.jsonl", "-j2", cwd=raw,
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    assert "1 of 3 reports cannot be read [report_encoding]" in result.stderr
+    assert "1 of 3 reports matched no study of this run [report_unmatched]" in result.stderr
+    assert f"{STUDIES - 1} studies had no report [report_missing]" in result.stderr
+    assert not re.search("TRAN VAN|LE THI|HO VAN", result.stderr + result.stdout.decode())
+    private = [orjson.loads(line) for line in (raw / "private.jsonl").read_bytes().splitlines()]
+    assert [(line["code"], Path(line["path"]).name) for line in private] == [
+        ("report_encoding", "HO VAN D.txt"),
+        ("report_unmatched", "LE THI C.txt"),
+    ]
+    missing = [record for record in result.records if record["deid"]["counts"].get("report_missing")]
+    assert len(missing) == STUDIES - 1
+    assert all("report" not in record and "report_source" not in record["deid"] for record in missing)
+    (got,) = [record for record in result.records if "report" in record]
+    assert got["deid"]["report_source"]["by"] == "accession"
+    # A rerun that only repeats finished studies says the same.
+    again = petct(
+        "anonymize", "studies", "--reports", "some_reports", "-o", "clean_some", "--key-file", "site.key", cwd=raw
+    )
+    assert again.stdout == result.stdout
+    assert "1 of 3 reports matched no study of this run" in again.stderr
+    text = got["report"]["sections"]["impression"]
+    assert text == "Theo [TÊN], ổn định. Xem Krajewski Tomasz."
+    shown = [(text[span["start"] : span["end"]], span["reason"]) for span in got["deid"]["review"]]
+    assert ("Krajewski Tomasz", "unknown_surname_run") in shown

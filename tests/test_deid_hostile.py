@@ -154,6 +154,31 @@ def test_pixels_that_may_be_text_are_set_aside() -> None:
     assert quarantine_reason(parse_dicom(saved(overlaid())), profile) is None
 
 
+def test_a_name_of_single_characters_is_whole() -> None:
+    known = know(Identifiers(names={"Wang^XiaoDong", "王^小东", "Y^Thuyên"}))
+    assert known.find("PET 王 小东")
+    assert known.find("Y Thuyên")
+
+
+def test_an_institution_that_a_kept_text_holds_is_still_looked_for(tmp_path: Path) -> None:
+    dataset = ct(InstitutionName="BV Sao Bien Xanh", StationName="PET-2", StudyDescription="PET BV Sao Bien Xanh")
+    nested = Dataset()
+    nested.ModifyingSystem, nested.StationName = "BV Sao Bien Xanh", "BV Sao Bien Xanh"
+    dataset.OriginalAttributesSequence = Sequence([nested])
+    assert b"Sao Bien" not in deidentify(saved(dataset), tmp_path)[0]
+    inside = ct(InstitutionName="BV Sao Bien Xanh", DeviceSerialNumber="SN1 BV Sao Bien Xanh")
+    assert b"Sao Bien" not in deidentify(saved(inside), tmp_path)[0]
+
+
+def test_what_was_anonymised_before_can_be_again(tmp_path: Path) -> None:
+    item = Dataset()
+    item.AcquisitionDateTime, item.DateTime = "20240315101500", "20240315101500"
+    dataset = ct(ReferencedImageSequence=Sequence([item]))
+    once = deidentify(saved(dataset), tmp_path, "basic")[0]
+    again = deidentify(once, tmp_path, "basic")[0]
+    assert read(again).PatientID
+
+
 def test_bytes_after_the_last_pixel_are_set_aside() -> None:
     profile = load_profile("tcia")
     image = {"Rows": 2, "Columns": 2, "BitsAllocated": 16}

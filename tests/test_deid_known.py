@@ -68,7 +68,8 @@ def test_hits_point_into_the_original_text() -> None:
     [
         "12 Ly Thuong Kiet - Ha Noi", "12  lý thường kiệt ha noi", "BN 0012", "bn-0012", "001 085 012 345",
         "001085012345", "0912.345.678 2024", "tel (+84) 912-345-678", "(84)912345678", "TranVanHai", "HAIVANTRAN1950",
-        "Tr\u200bần Văn Hải", "Tr\u00adan Van Hai", "Trần\u00a0Văn Hải", "山田太郎様", "2024_01_03", "IMG20240103",
+        "Tr\u200bần Văn Hải", "Trần\nVăn Hải", "Тrần Văn Нải", "TRAN\r\nVAN HAI", "0912\n345 678",
+        "Tr\u00adan Van Hai", "Trần\u00a0Văn Hải", "山田太郎様", "2024_01_03", "IMG20240103",
         "2024-Jan-03", "03.01.2024 10:15", "3 tháng 1, 2024", "3 01 2024", "03,01,2024",
     ],
 )  # fmt: skip
@@ -100,3 +101,22 @@ def test_kinds_have_names_for_reports() -> None:
 
 def test_short_values_are_counted_not_searched() -> None:
     assert KNOWN.not_scanned == 1
+
+
+def test_short_parts_of_a_long_name_count_together() -> None:
+    known = know(Identifiers(names={"Hạng^Chờ^A", "Cứ^Dơ^A"}))
+    text = "theo HANG^A CHO, CUADO và Cứ A Dơ"
+    assert [text[hit.start : hit.end] for hit in known.find(text)] == ["HANG^A CHO", "CUADO", "Cứ A Dơ"]
+    assert not known.find("Vitamin A dơ, chờ a")
+
+
+@pytest.mark.parametrize("text", ["lê hòa", "lê hoà", "Bà Hoà", "bà Hòa"])
+def test_the_place_of_the_tone_mark_does_not_matter(text: str) -> None:
+    assert know(Identifiers(names={"Lê^Hoà"})).find(text)
+
+
+def test_a_name_of_two_words_without_marks_is_found_with_them_unless_they_are_words_of_reports() -> None:
+    known = know(Identifiers(names={"A^THUT", "TRAN^ANH"}), vocabulary=["ảnh", "tràn"])
+    assert known.find("gan của a thút to")
+    assert known.find("gan của trần ánh to")
+    assert not known.find("hình ảnh tràn dịch")

@@ -79,3 +79,54 @@ def test_a_bad_report_file_is_named_by_its_place_only(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         list(load_reports(tmp_path))
     assert "NGUYEN" not in str(caught.value)
+
+
+def test_plain_text_is_matched_by_its_head(tmp_path: Path) -> None:
+    head = "BỆNH VIỆN X\nHọ tên: Lý Hoa; Mã BN: 77 - Ngày chụp: 03/01/2024\nĐịa chỉ: xã An Lạc\n"
+    (tmp_path / "scan 1.txt").write_text(head + "Lồng ngực: nốt 5 mm.\nKết luận: u phổi.", encoding="utf-8-sig")
+    match = index_of(tmp_path).match(StudyKeys(patient=["77"], date="20240103"))
+    assert match is not None
+    assert match.by == "patient_date"
+    assert match.entry.document == {
+        "Họ tên": "Lý Hoa",
+        "Mã BN": "77",
+        "Ngày chụp": "03/01/2024",
+        "Địa chỉ": "xã An Lạc",
+        "Mô tả hình ảnh": "BỆNH VIỆN X\nLồng ngực: nốt 5 mm.\nKết luận: u phổi.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "Mã BN;Kết luận\n7;gan to\n"),
+        ("a.csv", "Mã BN\tKết luận\n7\tgan to\n"),
+        ("a.tsv", "Mã BN\tKết luận\n7\tgan to\n"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    match = index_of(tmp_path).match(StudyKeys(patient=["7"]))
+    assert match is not None
+    assert match.entry.document == {"Mã BN": "7", "Kết luận": "gan to"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("S1.txt", "Hä tªn: NguyÔn V¨n An, bÖnh nh©n nam, phæi ph¶i cã nèt mê".encode("latin-1"), "report_encoding"),
+        ("S1.txt", "Hoï vaø teân: Nguyeãn Vaên An, beänh nhaân nam, ñöôøng kính", "report_encoding"),
+        ("S1.txt", b"\x81\x8d\x8f\xff\xfe\x00", "report_encoding"),
+        ("S1.xlsx", b"PK\x03\x04", "report_format"),
+        ("S1.pdf", b"%PDF-1.7", "report_format"),
+    ],
+)
+def test_what_cannot_be_read_fails_its_study_only(tmp_path: Path, name: str, data: bytes | str, code: str) -> None:
+    (tmp_path / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    write(tmp_path / "S2.json", FINDINGS)
+    index = index_of(tmp_path)
+    assert index.match(StudyKeys(names=["S2"])) is not None
+    with pytest.raises(RecordError) as caught:
+        index.match(StudyKeys(names=["S1"]))
+    assert caught.value.code == code

@@ -41,7 +41,7 @@ def nothing_known(_: str) -> list[tuple[int, int, str]]:
         ("PET/CT 01/2018", "PET/CT 12/2017"),
         ("mổ năm 2018", "mổ năm 2017"),
         ("ngày 12/5 tái khám", "ngày [NGÀY] tái khám"),
-        ("Họ và tên: Nguyễn Văn An sinh năm 1950", "Họ và tên: [TÊN][NGÀY]"),
+        ("Họ và tên: Nguyễn Văn An sinh năm 1950", "Họ và tên: [TÊN] sinh năm [NGÀY]"),
         ("Bn: nguyễn văn an, nam", "Bn: [TÊN], nam"),
         ("bs. Hùng đọc", "bs. [TÊN] đọc"),
         ("bác sĩ: lê văn hùng.", "bác sĩ: [TÊN]."),
@@ -65,7 +65,8 @@ def nothing_known(_: str) -> list[tuple[int, int, str]]:
 )
 def test_what_names_somebody_goes_and_dates_move(text: str, expected: str) -> None:
     assert clean_text(text, nothing_known, -10).text == expected
-    assert clean_text(unicodedata.normalize("NFD", text), nothing_known, -10).text == expected
+    decomposed = clean_text(unicodedata.normalize("NFD", text), nothing_known, -10).text
+    assert unicodedata.normalize("NFC", decomposed) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,30 +84,43 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
 }
 
+_BUILT = ("shared", "switches")
 _ALWAYS = ("max_failures", "fail_fast", "quiet", "json_logs", "lock", "dry_run")
 _ON_REQUEST = {"jobs": ("jobs",), "executor": ("executor",), "shard": ("shard",), "seed": ("seed",)}
 
 
-def command(*, uses: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    *, uses: Collection[str] = (), switches: Mapping[str, str] | None = None, panel: str = "Switches"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command function the shared options.
 
     Parameters
     ----------
     uses
         The shared options beyond the ones every command has: of ``jobs``, ``executor``, ``shard``, ``seed``.
+    switches
+        Names and help of options that are data (the columns of a table): each becomes ``--name`` and ``--no-name``. The
+        function takes them as ``switches: dict[str, bool | None]``, None for what was not said.
+    panel
+        Title that help shows above the switches.
 
-    The function takes them as one keyword argument ``shared: Shared``; typer sees them as options of their own.
+    The function takes the shared options as one keyword argument ``shared: Shared``; typer sees options of their own.
     """
     unknown = set(uses) - set(_ON_REQUEST)
     if unknown:
         raise ValueError(f"no such shared option: {sorted(unknown)}")
     names = [name for name in _OPTIONS if name in uses or name in _ALWAYS]
+    added = {name: _OPTIONS[name] for name in names} | {
+        name: (_switch(name, text, panel), None) for name, text in (switches or {}).items()
+    }
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def wrapper(**arguments: Any) -> None:
             context: typer.Context = arguments.pop("context")
             chosen = {name: arguments.pop(name) for name in names}
+            if switches is not None:
+                arguments["switches"] = {name: arguments.pop(name) for name in switches}
             try:
                 function(**arguments, shared=_build(chosen))
             except UsageError as error:
@@ -118,9 +131,8 @@ def command(*, uses: Collection[str] = ()) -> Callable[[Callable[..., None]], Ca
 
         own = inspect.signature(function, eval_str=True)
         parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-        parameters += [parameter for parameter in own.parameters.values() if parameter.name != "shared"]
-        for name in names:
-            annotation, default = _OPTIONS[name]
+        parameters += [parameter for parameter in own.parameters.values() if parameter.name not in _BUILT]
+        for name, (annotation, default) in added.items():
             parameters.append(
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             )
@@ -129,6 +141,13 @@ def command(*, uses: Collection[str] = ()) -> Callable[[Callable[..., None]], Ca
         return wrapper
 
     return decorate
+
+
+def _switch(name: str, text: str, panel: str) -> Any:
+    flag = name.replace("_", "-")
+    return Annotated[
+        bool | None, typer.Option(f"--{flag}/--no-{flag}", help=text, rich_help_panel=panel, show_default=False)
+    ]
 
 
 def _keyword_only(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:

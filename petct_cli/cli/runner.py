@@ -93,7 +93,19 @@ class _StopEarly(Exception):
     """``--fail-fast`` met its first failure."""
 
 
-def run(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -> None:
+class Watch(Protocol):
+    """Sees every record that is written, in this process, and has something to say at the end."""
+
+    def see(self, record: Record, /) -> None:
+        """Take note of a written record."""
+        ...
+
+    def notes(self) -> Iterable[str]:
+        """Return what a person should know after the last record."""
+        ...
+
+
+def run(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared, watch: Watch | None = None) -> None:
     """Run `stage` over `source`, write its records to stdout and exit with the contract's code.
 
     Raises
@@ -101,12 +113,12 @@ def run(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -> No
     SystemExit
         With an `ExitCode` other than 0.
     """
-    code = execute(stage, source, shared)
+    code = execute(stage, source, shared, watch)
     if code:
         raise SystemExit(int(code))
 
 
-def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -> ExitCode:
+def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared, watch: Watch | None = None) -> ExitCode:
     """Do the work of `run` and return the exit code."""
     reporter = Reporter(stage.name, quiet=shared.quiet, json_logs=shared.json_logs)
     counts = _Counts()
@@ -117,7 +129,9 @@ def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared) -
             stack.enter_context(reporter.progress())
             out = _Output()
             try:
-                _pump(stage, source, shared, reporter, counts, out)
+                _pump(stage, source, shared, reporter, counts, out, watch)
+                for note in watch.notes() if watch is not None and not shared.dry_run else ():
+                    reporter.note(note)
             except _StopEarly:
                 pass
             except _StdoutFailedError:
@@ -188,6 +202,7 @@ def _pump(
     reporter: Reporter,
     counts: _Counts,
     out: _Output,
+    watch: Watch | None = None,
 ) -> None:
     items = _readable(source, stage.name, shared, reporter, counts)
     if shared.dry_run:
@@ -217,6 +232,8 @@ def _pump(
                 counts.spoil()
             for record in outcome.records:
                 _emit(record, stage.name, reporter, counts, out, shared, mine=outcome.worked)
+                if watch is not None:
+                    watch.see(record)
 
 
 def _given(items: Iterable[Record], counts: _Counts) -> Iterator[Record]:

@@ -6,41 +6,37 @@ import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from petct_cli.cli import anonymize_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
-from petct_cli.core.jsonl import BadLineError
+from petct_cli.cli.sources import Item, is_manifest, read_records, without_values
+from petct_cli.core.errors import UsageError
+from petct_cli.dicom.deid.profile import choose, option_helps
 
 
-@command(uses=("jobs", "executor", "shard"))
+@command(
+    uses=("jobs", "executor", "shard"),
+    switches=option_helps(),
+    panel="Options of PS3.15 E.3, on or off beside what the profile says",
+)
 def main(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where de-identified studies go.")],
-    key_file: Annotated[Path, typer.Option(metavar="FILE", help="Secret key of all pseudonyms (mode 0600).")],
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PATH|FILE|-", help="DICOM files and folders, or study records (.jsonl, stdin)."),
-    ] = None,
-    new_key: Annotated[bool, typer.Option("--new-key", help="Make the key file if it is not there yet.")] = False,
-    profile: Annotated[str, typer.Option(metavar="NAME", help="Rules of PS3.15 Annex E: tcia or basic.")] = "tcia",
-    reports: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE|DIR", help="Reports (JSON, JSONL, CSV, text), matched by accession, patient, name."),
-    ] = None,
-    keep_period: Annotated[
-        str | None, typer.Option(metavar="year|month", help="Keep this much of the true study date in the record.")
-    ] = None,
-    quarantine: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Copy what is set aside here (0700), outside of -o.")
-    ] = None,
-    private_log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Real paths of bad files (0600). Nothing else names them.")
-    ] = None,
+    paths: opt.Paths = None,
+    out: opt.Out = None,
+    key_file: opt.KeyFile = None,
+    new_key: opt.NewKey = False,
+    profile: opt.ProfileName = "tcia",
+    explain: opt.Explain = False,
+    reports: opt.Reports = None,
+    keep_period: opt.KeepPeriod = None,
+    quarantine: opt.Quarantine = None,
+    crosswalk: opt.CrosswalkTable = None,
+    private_log: opt.PrivateLog = None,
     *,
+    switches: dict[str, bool | None],
     shared: Shared,
 ) -> None:
     """De-identify DICOM studies and their reports.
@@ -58,28 +54,29 @@ def main(
     from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
     from petct_cli.stages.anonymize import Anonymize, refuse_inside, studies_in
 
+    if explain:
+        from petct_cli.dicom.deid.explain import explain as lines
+
+        typer.echo("\n".join(lines(choose(profile, switches))))
+        return
+    if out is None or key_file is None:
+        raise UsageError("missing_option", f"missing option {'--out' if out is None else '--key-file'}")
     refuse_inside(out, key_file, "--key-file", "key_inside_output")
     stage = Anonymize(
         out=out,
         key=passing_key() if shared.dry_run and new_key and not key_file.exists() else load_key(key_file, new=new_key),
         profile=profile,
+        switches=switches,
         reports=reports,
         keep_period=keep_period,
         quarantine=quarantine,
+        crosswalk=crosswalk,
         private_log=private_log,
     )
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(map(_without_values, chain(*sources))), shared)
-
-
-def _without_values(item: Item) -> Item:
-    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
-    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
-        return item
-    message = "the line is no record that petct can read"
-    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))
+    run(stage, _with_warning(map(without_values, chain(*sources))), shared, stage.watch())
 
 
 def _with_warning(items: Iterable[Item]) -> Iterator[Item]:

@@ -138,8 +138,24 @@ class Volume(Part):
     suv: Suv | None = None
 
 
+class ReviewSpan(Part):
+    """Characters of a clean section that a person should look at, and the code of why; never the text."""
+
+    section: str
+    start: int
+    end: int
+    reason: str
+
+
+class ReportSource(Part):
+    """Which report a study got: by what evidence, and its fingerprint under the key."""
+
+    by: str
+    fingerprint: str
+
+
 class Deid(Part):
-    """What de-identification did to a study: counts only, no values."""
+    """What de-identification did to a study: counts and places, no values."""
 
     profile: str
     edition: str
@@ -147,6 +163,8 @@ class Deid(Part):
     counts: dict[str, int] = {}
     quarantined: list[dict[str, Any]] = []
     face: str | None = None
+    review: list[ReviewSpan] | None = None
+    report_source: ReportSource | None = None
 
 
 class Study(Record):
@@ -248,6 +266,23 @@ class Score(Record):
     counts: dict[str, float] | None = None
 
 
+class Crosswalk(Record):
+    """A line of the re-identification table: sealed, or opened again by who holds the key file."""
+
+    TYPE: ClassVar[str] = "crosswalk"
+
+    patient: str
+    key_id: str
+    sealed: str | None = None
+    patient_id: str | None = None
+    issuer: str | None = None
+    study_instance_uid: str | None = None
+    accession_number: str | None = None
+    study_date: str | None = None
+    day_offset: int | None = None
+    source: str | None = None
+
+
 class AnyRecord(Record):
     """A JSON object of unknown make (``petct score`` reads files that petct never wrote)."""
 
@@ -256,4 +291,4 @@ class AnyRecord(Record):
     id: str = ""
 
 
-MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score)}
+MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score, Crosswalk)}

@@ -7,6 +7,7 @@ from the strongest down; two different reports with the same claim match nothing
 from __future__ import annotations
 
 import csv
+import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ import orjson
 
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.core.hashing import sha256_bytes, sha256_json
+from petct_cli.report.deid_head import is_administrative
+from petct_cli.report.encoding import decode_report
+from petct_cli.report.sections import FINDINGS, split_headings
 
 # What the fields of a report are called, folded and without punctuation: ours, hospitals', and the ViMed-PET release's.
 _FIELDS: dict[str, frozenset[str]] = {
@@ -30,7 +34,19 @@ _FIELDS: dict[str, frozenset[str]] = {
 }
 _DOCUMENT_FIELDS = frozenset({"report", "text", "document", "bao cao", "noi dung"})
 _CONTAINERS = frozenset({"hanh chinh", "thong tin hanh chinh", "administrative", "metadata", "patient info"})
-_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".csv", ".txt"})
+_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt"})
+# Reports, but in no form that petct reads: they must not be passed over in silence.
+_OTHER_SUFFIXES = frozenset({".xlsx", ".xls", ".docx", ".doc", ".rtf", ".pdf", ".odt"})
+_DELIMITERS = ",;\t|"
+_HEAD_FIELD = re.compile(
+    r"(?:^|(?<=[;,.|\t])|(?<=\s-)|(?<=\s{2}))[ \t]*(?P<label>[^\W\d][^\n:;,.|]{0,38}?)[ \t]*:[ \t]*"
+)
+
+
+_FAULTS = {
+    "report_encoding": "the report is in no encoding that petct can read, or in letters from before Unicode",
+    "report_format": "the report is in no form that petct reads; give JSON, CSV or text",
+}
 
 
 @dataclass(frozen=True)
@@ -52,13 +68,20 @@ class StudyKeys:
 
 @dataclass(frozen=True)
 class ReportEntry:
-    """One report as found: its document, what it says of itself, and where it stood (for private logs only)."""
+    """One report as found: its document, what it says of itself, and where it stood (for private logs only).
+
+    Attributes
+    ----------
+    fault
+        Code of why it cannot be used, empty when it can: ``report_encoding``, ``report_format``.
+    """
 
     document: Mapping[str, Any]
     fields: Mapping[str, str]
     name: str
     sha256: str
     place: str = field(repr=False, default="")
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,7 @@ class ReportIndex:
         Raises
         ------
         RecordError
-            ``report_ambiguous``: different reports have the same claim.
+            ``report_ambiguous``: different reports have the same claim; the fault of the report, if it has one.
         """
         day = _day(keys.date)
         tries: list[tuple[str, list[tuple[str, str]]]] = [
@@ -105,12 +128,16 @@ class ReportIndex:
                 continue
             if len({entry.sha256 for entry in found}) > 1:
                 raise RecordError("report_ambiguous", f"several different reports match this study by {by}")
+            if found[0].fault:
+                raise RecordError(found[0].fault, _FAULTS[found[0].fault])
             return Match(found[0], by)
         return None
 
 
 def load_reports(path: Path) -> Iterator[ReportEntry]:
     """Yield the reports of a file or, in order of their paths, of a folder (JSON, JSONL, CSV, plain text).
+
+    A report in an encoding or form that cannot be read is an entry with a fault.
 
     Raises
     ------
@@ -120,7 +147,9 @@ def load_reports(path: Path) -> Iterator[ReportEntry]:
     if not path.exists():
         raise InputError("no_such_file", f"{path}: no such file or folder")
     files = (
-        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()) if path.is_dir() else [path]
+        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES | _OTHER_SUFFIXES and p.is_file())
+        if path.is_dir()
+        else [path]
     )
     for ordinal, file in enumerate(files, start=1):
         try:
@@ -137,22 +166,67 @@ def entry_of(document: Mapping[str, Any], name: str = "", place: str = "") -> Re
 
 
 def _load(file: Path) -> Iterator[ReportEntry]:
-    suffix, data = file.suffix.lower(), file.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    place = str(file)
+    suffix, data, place = file.suffix.lower(), file.read_bytes(), str(file)
+    if suffix in _OTHER_SUFFIXES:
+        yield ReportEntry({}, {}, file.stem, sha256_bytes(data), place, "report_format")
+        return
+    try:
+        text = decode_report(data)
+    except RecordError as error:
+        yield ReportEntry({}, {}, file.stem, sha256_bytes(data), place, error.code)
+        return
     if suffix == ".json":
-        value = orjson.loads(data)
+        value = orjson.loads(text)
         for item in value if isinstance(value, list) else [value]:
             yield _entry(item, "" if isinstance(value, list) else file.stem, place)
     elif suffix in (".jsonl", ".ndjson"):
-        for line in data.splitlines():
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
-                yield _entry(orjson.loads(line), "", place)
-    elif suffix == ".csv":
-        for row in csv.DictReader(data.decode("utf-8").splitlines(keepends=True)):
-            yield _entry({key: value for key, value in row.items() if key and value}, "", place)
+                yield _entry(orjson.loads(line), "", f"{place}:{number}")
+    elif suffix in (".csv", ".tsv"):
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+        for number, row in enumerate(rows, start=1):
+            if None in row:
+                raise ValueError("a row has more fields than the header")
+            yield _entry({key: value for key, value in row.items() if key and value}, "", f"{place}:row {number}")
     else:
-        text = data.decode("utf-8")
-        yield ReportEntry({"Mô tả hình ảnh": text}, {}, file.stem, sha256_bytes(data), place)
+        document = text_document(text)
+        fields: dict[str, str] = {}
+        _gather(document, fields)
+        yield ReportEntry(document, fields, file.stem, sha256_bytes(data), place)
+
+
+def _delimiter(text: str) -> str:
+    """Return what divides the columns of the header: most programs write commas, Vietnamese ones semicolons."""
+    header = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
+    return max(_DELIMITERS, key=header.count)
+
+
+def text_document(text: str) -> dict[str, Any]:
+    r"""Return a plain report as a document: the fields of its head by label, and the rest as findings with headings.
+
+    >>> text_document("Họ tên: A B; Mã BN: 7\nNgày chụp: 3/1/2024\nLồng ngực: sạch")
+    {'Họ tên': 'A B', 'Mã BN': '7', 'Ngày chụp': '3/1/2024', 'Mô tả hình ảnh': 'Lồng ngực: sạch'}
+    """
+    head: dict[str, Any] = {}
+    rest: list[str] = []
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if split_headings(line)[:1] and split_headings(line)[0][0] != FINDINGS:
+            rest += lines[number:]
+            break
+        found = list(_HEAD_FIELD.finditer(line))
+        if (
+            not found
+            or found[0].start("label") > len(line) - len(line.lstrip())
+            or not all(is_administrative(m["label"]) for m in found)
+        ):
+            rest.append(line)
+            continue
+        for match, following in zip(found, [*found[1:], None], strict=True):
+            value = line[match.end() : following.start() if following else len(line)].strip(" \t\r\n;,|-")
+            head.setdefault(match["label"].strip(), value)
+    return {**{label: value for label, value in head.items() if value}, "Mô tả hình ảnh": "".join(rest).strip()}
 
 
 def _entry(item: Any, name: str, place: str) -> ReportEntry:
@@ -170,7 +244,8 @@ def _entry(item: Any, name: str, place: str) -> ReportEntry:
                 document = value
                 _gather(value, fields)
             elif isinstance(value, str):
-                document = {"Mô tả hình ảnh": value}
+                document = text_document(value)
+                _gather(document, fields)
     return ReportEntry(document, fields, name, sha256_json(document), place)
 
 

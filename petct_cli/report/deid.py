@@ -7,8 +7,6 @@ names unless a medical phrase says otherwise. What looks like a name and is none
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,22 +14,24 @@ from typing import Any
 
 from petct_cli.report.deid_dates import moved_dates
 from petct_cli.report.deid_labels import labelled
-from petct_cli.report.deid_marks import (
-    ADDRESS,
-    CAPITAL,
-    DATE,
-    MARKS,
-    NAME,
-    NAME_WORD,
-    NUMBER,
-    PHONE,
-    PLACE,
-    SMALL,
-    Change,
-)
-from petct_cli.report.deid_words import harmless_pairs, is_medical, word_lists
+from petct_cli.report.deid_marks import ADDRESS, DATE, MARKS, NAME, NUMBER, PHONE, PLACE, Change
+from petct_cli.report.deid_names import names
+from petct_cli.report.deid_places import places
+from petct_cli.report.deid_review import Doubtful, doubtful
+from petct_cli.report.deid_titles import titled
+from petct_cli.report.deid_view import view_of
+from petct_cli.report.deid_words import harmless_pairs, vocabulary
 
-__all__ = ["Cleaned", "clean_sections", "clean_text", "harmless_pairs", "report_file", "without_marks"]
+__all__ = [
+    "Cleaned",
+    "Doubtful",
+    "clean_sections",
+    "clean_text",
+    "harmless_pairs",
+    "report_file",
+    "vocabulary",
+    "without_marks",
+]
 
 _MARK_OF_KIND = {"name": NAME, "phone": PHONE, "address": ADDRESS, "date": DATE, "institution": PLACE}
 
@@ -48,14 +48,17 @@ class Cleaned:
         Replacements by kind.
     written
         Stretches of `text` that were written here: no leak, whatever they look like.
+    replaced
+        What they stand for: the same number of stretches of the original text.
     doubtful
-        (start, end) in `text` of capitalised words that a person should look at.
+        Stretches of `text` that a person should look at, and why.
     """
 
     text: str
     counts: Mapping[str, int] = field(default_factory=dict)
     written: tuple[tuple[int, int], ...] = ()
-    doubtful: tuple[tuple[int, int], ...] = ()
+    replaced: tuple[tuple[int, int], ...] = ()
+    doubtful: tuple[Doubtful, ...] = ()
 
     @property
     def unwritten(self) -> str:
@@ -81,26 +84,35 @@ def clean_text(text: str, find_known: FindKnown, days: int | None) -> Cleaned:
     Cleaned
         The same text, byte for byte, where nothing had to change.
     """
-    composed = unicodedata.normalize("NFC", text)
+    view = view_of(text)
     changes: list[Change] = []
-    for rule in (moved_dates(composed, days), _known(composed, find_known, days), labelled(composed), _names(composed)):
-        _take(changes, rule, composed)
-    if not changes:
-        return Cleaned(text, doubtful=_doubtful(text, ()))
+    plain = view.text
+    for rule in (
+        moved_dates(plain, days),
+        _known(plain, find_known, days),
+        labelled(plain),
+        titled(plain),
+        places(plain),
+        names(plain),
+    ):
+        _take(changes, rule, plain)
     changes.sort()
     parts: list[str] = []
     written: list[tuple[int, int]] = []
+    replaced: list[tuple[int, int]] = []
     at = length = 0
     for change in changes:
-        parts += [composed[at : change.start], change.text]
-        length += change.start - at
+        start, end = view.original(change.start, change.end)
+        parts += [text[at:start], change.text]
+        length += start - at
         written.append((length, length + len(change.text)))
+        replaced.append((start, end))
         length += len(change.text)
-        at = change.end
-    parts.append(composed[at:])
+        at = end
+    parts.append(text[at:])
     new = "".join(parts)
     counts = Counter(change.kind for change in changes)
-    return Cleaned(new, dict(sorted(counts.items())), tuple(written), _doubtful(new, written))
+    return Cleaned(new, dict(sorted(counts.items())), tuple(written), tuple(replaced), doubtful(new, written))
 
 
 def without_marks(cleaned: Cleaned) -> str:
@@ -172,34 +184,3 @@ def _known(text: str, find_known: FindKnown, days: int | None) -> Iterable[Chang
     for start, end, kind in find_known(text):
         if kind != "date" or days is not None:
             yield Change(start, end, _MARK_OF_KIND.get(kind, NUMBER), kind)
-
-
-_RUN = re.compile(rf"(?<![\w/]){NAME_WORD}(?:[ \t]+{NAME_WORD}){{1,5}}")
-
-
-def _names(text: str) -> Iterable[Change]:
-    surnames, plain, _, _ = word_lists()
-    for match in _RUN.finditer(text):
-        words = [(found.group(), found.start()) for found in re.finditer(r"\S+", match.group())]
-        for index, (word, offset) in enumerate(words[:-1]):
-            following = len(words) - index - 1
-            folded = word.casefold()
-            is_word = surnames.get(folded)
-            # In capitals a heading looks like a name ("HỒ SƠ"): a name that is also a word then needs two more.
-            known = is_word is not None and following >= (2 if is_word and match.group().isupper() else 1)
-            if not known and word.isascii():
-                known = folded in plain and following >= 1
-            run = match.group()[offset:]
-            if known and not is_medical(run):
-                # At most five words: a family name, its middle names and a given name.
-                last = words[min(index + 4, len(words) - 1)]
-                yield Change(match.start() + offset, match.start() + last[1] + len(last[0]), NAME, "name")
-                break
-
-
-_CAPITALISED_PAIR = re.compile(rf"(?<=[{SMALL},] )[{CAPITAL}][{SMALL}]{{1,6}} [{CAPITAL}][{SMALL}]{{1,6}}\b")
-
-
-def _doubtful(text: str, written: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    spans = (match.span() for match in _CAPITALISED_PAIR.finditer(text) if not is_medical(match.group()))
-    return tuple(span for span in spans if all(span[1] <= start or span[0] >= end for start, end in written))

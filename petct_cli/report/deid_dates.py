@@ -30,6 +30,11 @@ _BARE_YEAR = re.compile(rf"\bnăm\s+{_YEAR}(?!\d)", re.IGNORECASE)
 _SHORT_DATE = re.compile(
     r"\bngày\s*[:,]?\s*(?P<d>\d{1,2})\s*[/.\-]\s*(?P<m>\d{1,2})(?:\s*[/.\-]\s*(?P<y>\d{2}))?(?![\d/])", re.IGNORECASE
 )
+# Two digits for the year: only with two for day and month too, and where no size is given.
+_TWO_DIGITS = re.compile(
+    r"(?<![\d/.,\-xX])(?<!x )(?<!thước )(?<!kính )(?P<d>0[1-9]|[12]\d|3[01])(?P<s>[/\-])"
+    r"(?P<m>0[1-9]|1[0-2])(?P=s)(?P<y>\d{2})(?![\d/\w\-]|[.,]\d|\s*(?:mm|cm|x\s*\d|%))"
+)
 _BIRTH = re.compile(
     r"\b(?:(?:năm\s+sinh|sinh\s+năm|ngày\s+sinh|sinh\s+ngày|ns|dob)\s*[:.]?\s*(?P<v>\d[\d/.\-]{2,8}\d)"
     r"|(?:sinh\s+ngày|ngày\s+sinh)\s*[:.]?\s*(?P<v2>\d{1,2}\s+tháng\s+\d{1,2}\s*,?\s+(?:năm\s+)?\d{4})"
@@ -67,6 +72,8 @@ def moved_dates(text: str, days: int | None) -> Iterable[Change]:
         yield _moved(match, ("", "m", "y") if match["y"] else ("", "m2", "y2"), days)
     for match in _BARE_YEAR.finditer(text):
         yield _moved(match, ("", "", "y"), days)
+    for match in _TWO_DIGITS.finditer(text):
+        yield _moved(match, ("d", "m", "y"), days, century=2000)
     for match in _SHORT_DATE.finditer(text):
         if match["y"]:
             yield _moved(match, ("d", "m", "y"), days, century=2000)
@@ -83,7 +90,9 @@ def _moved(match: re.Match[str], names: tuple[str, str, str], days: int, century
         return Change(match.start(), match.end(), DATE, "date")
     new = match.group()
     pieces = []
-    for name, value in zip(names, (then.day, then.month, then.year - century), strict=True):
+    for name, value in zip(
+        names, (then.day, then.month, (then.year - century) % 100 if century else then.year), strict=True
+    ):
         if name:
             start, end = match.span(name)
             pieces.append(

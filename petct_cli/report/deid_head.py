@@ -16,10 +16,21 @@ _HEAD_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("dates", re.compile(r"\b(ngay|date)\b")),
     ("institutions", re.compile(r"\b(noi chup|benh vien|hospital|institution)\b")),
     ("departments", re.compile(r"\b(khoa|don vi|department)\b")),
-    ("ids", re.compile(r"\b(ma|so|cccd|cmnd|bhyt|id|accession|patient|study)\b")),
-    ("names", re.compile(r"\b(ho ten|ho va ten|ten|bac si|bs|ktv|nguoi|name|physician|doctor)\b")),
+    ("ids", re.compile(r"\b(ma|so|pid|mrn|sba|cccd|cmnd|bhyt|id|accession|patient|study)\b")),
+    ("names", re.compile(r"\b(ho ten|ho va ten|ten|bac si|bs|ktv|nguoi|benh nhan|bn|name|physician|doctor)\b")),
 )
+# Fields of a head that hold no value to look for.
+_HARMLESS = (("other", re.compile(r"^(gioi|gioi tinh|tuoi|nam sinh|nghe nghiep|dan toc|can nang|chieu cao|sex|age)$")),)
+_MAX_LABEL_WORDS = 5
 _HEAD_TITLE = re.compile(rf"^(?:{DEGREE}[.\s/]*)+|^(?:bác sĩ|ông|bà)\s+", re.IGNORECASE)
+
+
+def is_administrative(label: str) -> bool:
+    """Say whether a label of a report's head names something of the patient, the study or the staff."""
+    folded = re.sub(r"[^\w]+", " ", fold(label)).strip()
+    return len(folded.split()) <= _MAX_LABEL_WORDS and any(
+        words.search(folded) for _, words in (*_HEAD_KINDS, *_HARMLESS)
+    )
 
 
 def administrative_values(head: Mapping[str, Any]) -> dict[str, set[Any]]:

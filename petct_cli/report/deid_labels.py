@@ -1,4 +1,4 @@
-"""What labels give away: ``Họ tên:``, ``Mã BN``, ``BS.``, telephone numbers, addresses."""
+"""What labels give away: ``Mã BN``, telephone numbers, addresses (names: `deid_titles`)."""
 
 from __future__ import annotations
 
@@ -6,44 +6,14 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from petct_cli.report.deid_marks import ADDRESS, CAPITAL, DEGREE, NAME, NUMBER, PHONE, TITLED_RUN, Change
-from petct_cli.report.deid_words import is_medical
+from petct_cli.report.deid_marks import ADDRESS, CAPITAL, NUMBER, PHONE, SMALL, Change
+from petct_cli.report.deid_words import words
 
-_VALUE = r"(?P<v>[^\n,;.:()]{2,60})"
 _SOMEBODY = r"(?:bệnh\s+nhân|người\s+bệnh|BN)"
-# What may stand with a capital after "BN" and begins what is said of the patient.
-_NO_NAMES = frozenset(
-    {
-        "bị",
-        "biết",
-        "chưa",
-        "có",
-        "còn",
-        "đã",
-        "đang",
-        "đến",
-        "đi",
-        "điều",
-        "được",
-        "hiện",
-        "không",
-        "lên",
-        "mới",
-        "nhập",
-        "nữ",
-        "sau",
-        "tại",
-        "theo",
-        "trong",
-        "trước",
-        "từ",
-        "vào",
-        "vẫn",
-        "về",
-        "với",
-    }
-)
 _MIN_PHONE_DIGITS, _MAX_PHONE_DIGITS = 9, 12
+
+
+_SENTENCE = re.compile(rf"(?<=\s)([{CAPITAL}][{SMALL}]+)[ \t]+([{SMALL}]+)")
 
 
 class _Rule(NamedTuple):
@@ -60,25 +30,22 @@ def _rule(pattern: str, mark: str, kind: str, flags: re.RegexFlag = re.IGNORECAS
 
 _RULES = (
     _rule(
-        rf"(?<!\w)(?:mã\s+(?:số\s+)?(?:{_SOMEBODY}|hồ\s+sơ|y\s+tế|bệnh\s+án|định\s+danh|thẻ|ca|phiếu|lần\s+khám)|"
-        rf"số\s+(?:phiếu|hồ\s+sơ|bệnh\s+án|BA|lưu\s+trữ|vào\s+viện|CCCD|CMND|CMT|thẻ|định\s+danh|(?:thẻ\s+)?BHYT|{_SOMEBODY})|"
-        r"SBA|CCCD|CMND|CMT|BHYT|hộ\s+chiếu|passport|PID|MRN|accession(?:\s+number)?|ID)"
-        r"\s*(?:số|no\.?)?\s*[:.#]?\s*"
+        rf"(?<!\w)(?:mã\s+(?:số\s+)?(?:{_SOMEBODY}|hồ\s+sơ|y\s+tế|bệnh\s+án|định\s+danh|thẻ(?:\s+BHYT)?|ca|phiếu|lần\s+khám|KCB|khám\s+(?:chữa\s+)?bệnh|điều\s+trị|lưu\s+trữ|vạch)|"
+        rf"(?:số\s+)?(?:thẻ\s+)?bảo\s+hiểm(?:\s+y\s+tế)?|(?:số\s+)?(?:thẻ\s+)?căn\s+cước(?:\s+công\s+dân)?|(?:giấy\s+)?chứng\s+minh(?:\s+(?:nhân\s+dân|thư))?|"
+        rf"số\s+(?:phiếu|hồ\s+sơ|bệnh\s+án|BA|lưu\s+trữ|vào\s+viện|nhập\s+viện|ra\s+viện|khám|đăng\s+ký|CCCD|CMND|CMTND|CMT|thẻ|định\s+danh|(?:thẻ\s+)?BHYT|{_SOMEBODY})|"
+        r"SBA|SHS|SVV|CCCD|CMND|CMTND|CMT|BHYT|hộ\s+chiếu|passport|PID|MRN|barcode|accession(?:\s+number)?|ID|mã)"
+        r"\s*(?:số|no\.?)?\s*[:.#(]?\s*"
         r"(?P<v>(?=[\w\-./]*\d)[A-Z\d][\w\-/]{3,}(?:\.\d+)*(?:[ .\-]\d{2,})*"
         r"|[A-Z]{0,2} ?\d{1,4}(?:[ .\-]\d{1,10}){2,6})"
         r"(?![\w])",
         NUMBER,
         "id",
     ),
+    # A card of health insurance, and a number of so many digits, need no label.
+    _rule(r"(?<![\w.,/+\-])(?P<v>[A-Z]{2}[ .\-]?\d(?:[ .\-]?\d){12})(?![\w]|[.,]\d)", NUMBER, "id"),
+    _rule(r"(?<![\w.,/+\-])(?P<v>(?-i:BN|HS|PID|MS)[ .\-]?\d{4,12})(?![\w]|[.,]\d)", NUMBER, "id"),
     _rule(
-        rf"(?<!\w)(?:họ\s+(?:và\s+|&\s*)?tên|tên\s+{_SOMEBODY}|patient(?:'s)?\s+name|full\s+name)\s*(?:{_SOMEBODY})?"
-        rf"\s*[:\-]?\s*{_VALUE}",
-        NAME,
-        "name",
-    ),
-    _rule(rf"(?<!\w)(?:{_SOMEBODY}|người\s+nhà|thân\s+nhân)\s*:\s*{_VALUE}", NAME, "name"),
-    _rule(
-        r"(?<!\w)(?:địa\s+chỉ|đ/c|nơi\s+ở|thường\s+trú|tạm\s+trú|quê\s+quán|chỗ\s+ở|hộ\s+khẩu|address)"
+        r"(?<!\w)(?:địa\s+chỉ|đ/c|đc|nơi\s+ở|thường\s+trú|tạm\s+trú|quê\s+quán|chỗ\s+ở|hộ\s+khẩu|nguyên\s+quán|nơi\s+cư\s+trú|address)"
         rf"(?:\s+(?:{_SOMEBODY}|hiện\s+tại|liên\s+hệ|thường\s+trú)){{0,2}}\s*[:\-]\s*"
         r"(?P<v>(?:[^\n;.]|\.(?=\S)|(?<=\b[TPQHX])\.|(?<=\bTP)\.|(?<=\bTX)\.|(?<=\bTT)\.){3,160})",
         ADDRESS,
@@ -96,53 +63,41 @@ _RULES = (
         "address",
     ),
     _rule(
-        r"(?<!\w)(?:SĐT|ĐT|số\s+(?:điện\s+thoại|ĐT)|điện\s+thoại|di\s+động|tel|phone|mobile|hotline|zalo|liên\s+hệ)"
-        rf"(?:\s+{_SOMEBODY})?\s*[:.]?\s*(?P<v>\+?[\d(][\d .()\-]{{6,16}}\d)",
+        r"(?<!\w)(?:SĐT|ĐT|DĐ|số\s+(?:điện\s+thoại|ĐT|máy)|điện\s+thoại|di\s+động|tel|phone|mobile|hotline|zalo|liên\s+hệ|gọi(?:\s+số)?)"
+        rf"(?:\s+{_SOMEBODY})?\s*[:.]?\s*(?P<v>\+?[\d(][\d .()\-+]{{6,18}}\d)",
         PHONE,
         "phone",
     ),
     _rule(
-        r"(?<![\w.,/+(])(?P<v>(?:\(?\+84\)?|\(?0084\)?|\(?0\d{1,3}\)?|84(?=[35789]\d{8}(?!\d)))"
+        r"(?<![\w.,/+])(?P<v>(?:\(?\+84\)?|\(?0084\)?|\(?0\d{1,3}\)?|84(?=[35789]\d{8}(?!\d)))"
         r"(?:[ .\-]{0,2}(?:\(0\) ?)?\d{1,9}){1,5})(?![\w/%])",
         PHONE,
         "bare_phone",
     ),
     _rule(r"(?<![\w.,/+\-])(?P<v>0\d{11})(?![\w/]|[.,]\d)", NUMBER, "id"),
+    _rule(r"(?<![\w.,/+\-])(?P<v>\d{8,16})(?![\w/]|[.,]\d)", NUMBER, "id"),
     _rule(r"(?P<v>[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+)", PHONE, "email"),
-    _rule(
-        rf"(?<!\w)(?:{DEGREE}(?:[.\s/\-]*{DEGREE})*|(?i:bs(?:ck\s?(?:i{{1,2}}|[12])|nt)?|ths|ktv|đd|pgs)(?:\.(?:bs|ts|cki{{0,2}}))*|"
-        r"(?i:bác\s+sĩ|bác\s+sỹ|điều\s+dưỡng|kỹ\s+thuật\s+viên)(?:\s+(?:đọc|chỉ\s+định|điều\s+trị|thực\s+hiện)(?:\s+kết\s+quả)?)?)"
-        rf"[.:\s]+(?P<v>{TITLED_RUN})",
-        NAME,
-        "name",
-        re.RegexFlag(0),
-    ),
-    _rule(
-        r"(?<!\w)(?:(?i:bs|bác\s+sĩ|bác\s+sỹ|ktv)(?:\s+(?:đọc|chỉ\s+định|điều\s+trị|thực\s+hiện)(?:\s+kết\s+quả)?)?\s*:)"
-        rf"\s*{_VALUE}",
-        NAME,
-        "name",
-    ),
-    _rule(
-        r"(?<!\w)(?:[Ôô]ng|ÔNG|[Bb]à|BÀ|[Aa]nh|[Cc]hị|[Cc]ô|[Cc]hú|[Bb]ệnh\s+nhân|BỆNH\s+NHÂN|(?i:BN)|[Nn]gười\s+bệnh|Mr|Mrs|Ms)"
-        rf"[.\s]+(?:(?:nam|nữ)\s+)?(?P<v>{TITLED_RUN})",
-        NAME,
-        "name",
-        re.RegexFlag(0),
-    ),
 )
 
 
 def labelled(text: str) -> Iterable[Change]:
-    """Yield what labels say is a name, a number of the patient, a telephone number or an address."""
+    """Yield what labels say is a number of the patient, a telephone number or an address."""
     for pattern, mark, kind in _RULES:
         for match in pattern.finditer(text):
             start, end = match.span("v")
             value = text[start:end].rstrip()
-            if kind == "name" and (is_medical(value) or value.split()[0].casefold() in _NO_NAMES):
-                continue
+            if kind == "address":
+                value = _before_sentence(value)
             if kind == "bare_phone":
                 digits = sum(character.isdigit() for character in value)
                 if not _MIN_PHONE_DIGITS <= digits <= _MAX_PHONE_DIGITS:
                     continue
             yield Change(start, start + len(value), mark, kind.removeprefix("bare_"))
+
+
+def _before_sentence(value: str) -> str:
+    """Return an address without the sentence that follows it when the full stop is forgotten."""
+    for match in _SENTENCE.finditer(value):
+        if match.start() > 0 and (match[1].casefold(), match[2]) in words().follow:
+            return value[: match.start()].rstrip()
+    return value

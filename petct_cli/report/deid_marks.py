@@ -8,14 +8,12 @@ from typing import NamedTuple
 NAME, NUMBER, PHONE, ADDRESS, DATE, PLACE = "[TÊN]", "[MÃ SỐ]", "[ĐIỆN THOẠI]", "[ĐỊA CHỈ]", "[NGÀY]", "[CƠ SỞ]"
 MARKS = frozenset({NAME, NUMBER, PHONE, ADDRESS, DATE, PLACE})
 
-CAPITAL = "A-ZÀÁẢÃẠĂẰẮẲẴẶÂẦẤẨẪẬÈÉẺẼẸÊỀẾỂỄỆÌÍỈĨỊÒÓỎÕỌÔỒỐỔỖỘƠỜỚỞỠỢÙÚỦŨỤƯỪỨỬỮỰỲÝỶỸỴĐ"
-SMALL = "a-zàáảãạăằắẳẵặâầấẩẫậèéẻẽẹêềếểễệìíỉĩịòóỏõọôồốổỗộơờớởỡợùúủũụưừứửữựỳýỷỹỵđ"
-NAME_WORD = rf"[{CAPITAL}](?:[{SMALL}]{{0,6}}|[{CAPITAL}]{{1,6}})(?![{CAPITAL}{SMALL}\d/])"
-# After a title or label a name may be foreign: Schwarzenegger, O'Neil, Lê-Hoàng.
-TITLED_WORD = rf"[{CAPITAL}][{CAPITAL}{SMALL}'’\-]{{0,19}}(?![{CAPITAL}{SMALL}\d/])"
-TITLED_RUN = rf"{TITLED_WORD}(?:[ \t]+{TITLED_WORD}){{0,5}}"
-NAME_RUN = rf"{NAME_WORD}(?:[ \t]+{NAME_WORD}){{0,5}}"
-DEGREE = r"(?:BS|Bs|ThS|Ths|ThS|TS|PGS|GS|CK\s?I{1,2}|CK\s?[12]|BSCK\s?(?:I{1,2}|[12])|BSNT|KTV|ĐD|CN|DS|Dr|Prof)"
+# Every Latin letter: Ayŭn and Êñuôl are names of Viet Nam too.
+_LETTERS = [chr(code) for code in (*range(0x41, 0x250), *range(0x1E00, 0x1F00)) if chr(code).isalpha()]
+CAPITAL = "".join(letter for letter in _LETTERS if letter.isupper())
+SMALL = "".join(letter for letter in _LETTERS if letter.islower())
+NAME_WORD = rf"[{CAPITAL}][{CAPITAL}{SMALL}'’]{{0,19}}(?![{CAPITAL}{SMALL}\d])"
+DEGREE = r"(?:BS|Bs|ThS|Ths|TS|PGS|GS|CK\s?I{1,2}|CK\s?[12]|BSCK\s?(?:I{1,2}|[12])|BSNT|KTV|ĐD|CN|DS|Dr|Prof)"
 
 
 class Change(NamedTuple):

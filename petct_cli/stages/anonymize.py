@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 
@@ -19,10 +19,12 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
 from petct_cli.dataset.matching import load_reports
+from petct_cli.dicom.deid.crosswalk import CrosswalkFile
 from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
-from petct_cli.dicom.deid.study import FileError, survey_study
+from petct_cli.dicom.deid.study import FileError, Survey, survey_study
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_reports import ReportsUsed
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -81,6 +83,8 @@ class Anonymize:
         ``year`` or ``month`` of the study that the record may still tell, for splits by time.
     quarantine
         Folder (mode 0700) that set-aside objects are copied to, unchanged.
+    crosswalk
+        File (mode 0600) that gets a sealed line per study: who is behind the pseudonym (`petct crosswalk` opens it).
     private_log
         File (mode 0600) that gets the real paths of bad files.
     """
@@ -92,10 +96,11 @@ class Anonymize:
     reports: Path | None = None
     keep_period: str | None = None
     quarantine: Path | None = None
+    crosswalk: Path | None = field(default=None, repr=False)
     private_log: Path | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "anonymize"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
@@ -103,6 +108,7 @@ class Anonymize:
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
+        refuse_inside(self.out, self.crosswalk, "--crosswalk", "crosswalk_inside_output")
         refuse_inside(self.out, self.private_log, "--private-log", "private_log_inside_output")
 
     @property
@@ -160,11 +166,15 @@ class Anonymize:
         source = report_of(record)
         truth = bytes_of(record.truth.lesions if record.truth else None, "truth_missing")
         try:
-            survey = survey_study(files, self.choice)
+            survey = survey_study(files, self.choice, made_up_uid=record.id)
         except FileError as error:
             self.note_bad_file(self.key.study(record.id), error)
             raise
-        name = self.key.study(raw_study_id(survey.study_uid))
+        name = self.key.study(record.id if survey.study_uid == record.id else raw_study_id(survey.study_uid))
+        if self.crosswalk is not None:
+            # Before the work: who is behind a study that fails is asked most.
+            pseudonym, values = self.key.patient(survey.patient), identity_of(survey, self.key, files)
+            _crosswalk_file(self.crosswalk).add(self.key, name, pseudonym, values)
         inputs = [
             *sorted(self.key.fingerprint(digest) for digest in survey.digests),
             *(self.key.fingerprint(sha256_bytes(data)) for data in (source, truth) if data is not None),
@@ -191,11 +201,23 @@ class Anonymize:
             copy_quarantined(survey, self.quarantine, name)
         return records
 
+    def watch(self) -> ReportsUsed:
+        """Return what sees the written records and says at the end which reports nobody got."""
+        return ReportsUsed(self)
+
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""
+        self._note({"study": study, "code": error.code, "path": str(error.path)})
+
+    def note_report(self, code: str, place: str) -> None:
+        """Write the real place of a report that no study got to the private log, if there is one."""
+        self._note({"code": code, "path": place})
+
+    def _note(self, told: dict[str, str]) -> None:
         if self.private_log is None:
             return
-        line = orjson.dumps({"study": study, "code": error.code, "path": str(error.path)}) + b"\n"
+        # A file name may hold bytes that are no text.
+        line = orjson.dumps({key: value.encode(errors="replace").decode() for key, value in told.items()}) + b"\n"
         try:
             descriptor = os.open(self.private_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -206,6 +228,24 @@ class Anonymize:
                 os.close(descriptor)
         except OSError as fault:
             raise OutputError("private_log_unwritable", f"cannot write the private log: {fault.strerror}") from None
+
+
+def identity_of(survey: Survey, key: Key, files: Sequence[Path]) -> dict[str, Any]:
+    """Return what the crosswalk seals: who the patient and which the study is, and where it was found."""
+    return {
+        "patient_id": survey.patient_id,
+        "issuer": survey.issuer,
+        "study_instance_uid": survey.study_uid,
+        "accession_number": survey.accession,
+        "study_date": survey.facts.get("study_date", ""),
+        "day_offset": key.day_offset(survey.patient),
+        "source": os.path.commonpath([path.parent for path in files]),
+    }
+
+
+@lru_cache(maxsize=2)
+def _crosswalk_file(path: Path) -> CrosswalkFile:
+    return CrosswalkFile(path)
 
 
 @lru_cache(maxsize=2)

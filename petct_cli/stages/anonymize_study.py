@@ -12,18 +12,19 @@ import orjson
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.records import Deid, ReportRef, Series, Study, Truth
-from petct_cli.dataset.matching import ReportEntry, ReportIndex, StudyKeys, entry_of, load_reports
+from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, entry_of, load_reports
 from petct_cli.dicom.deid.known import Known, know
 from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.pseudonyms import raw_study_id
 from petct_cli.dicom.deid.rewrite import Rewriter
-from petct_cli.dicom.deid.study import Survey
+from petct_cli.dicom.deid.study import Instance, Survey
 from petct_cli.dicom.deid.syntax import DicomBytes, read_dicom
 from petct_cli.dicom.deid.values import shift_date
 from petct_cli.dicom.values import to_number
-from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, without_marks
+from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, vocabulary, without_marks
 from petct_cli.report.deid_head import administrative_values
+from petct_cli.report.encoding import refuse_legacy
 from petct_cli.report.sections import parse_report
 from petct_cli.stages.anonymize_input import json_object
 from petct_cli.stages.anonymize_truth import clean_lesions
@@ -31,6 +32,8 @@ from petct_cli.stages.suv_proof import SuvProof
 
 if TYPE_CHECKING:
     from petct_cli.stages.anonymize import Anonymize
+
+_STUDY_UID, _SERIES_UID, _SOP_UID = 0x0020000D, 0x0020000E, 0x00080018
 
 
 class StudyWork:
@@ -49,20 +52,27 @@ class StudyWork:
 
     def run(self, record: Study, source: bytes | None, truth: bytes | None) -> Study:
         survey = self.survey
-        report = self._find_report(record, source)
+        match = self._find_report(record, source)
+        report = match.entry if match is not None else None
         sections, head = ({}, {}) if report is None else _parsed(report)
         for kind, values in administrative_values(head).items():
             getattr(survey.identifiers, kind).update(values)
-        known = know(survey.identifiers, harmless_pairs())
+        known = know(survey.identifiers, harmless_pairs(), vocabulary())
         rewriter, proof = self._images(known)
         counts = {name: number for name, number in sorted(rewriter.counts.items()) if number}
         counts |= {"files": len(survey.images), "values_too_short_to_scan": known.not_scanned}
         counts |= {"files_not_dicom": survey.not_dicom, "files_duplicate": survey.duplicates}
         counts["record_keys_dropped"] = _unknown_keys(record)
         fields: dict[str, Any] = {"series": self._series()}
+        told: dict[str, Any] = {}
+        if report is None and self.stage.reports is not None:
+            counts["report_missing"] = 1
         if sections:
-            fields["report"], replaced = self._report(sections, known)
+            fields["report"], replaced, told["review"] = self._report(sections, known)
             counts |= {f"report_{kind}": number for kind, number in sorted(replaced.items())}
+        if match is not None and match.by:
+            fingerprint = self.stage.key.fingerprint(match.entry.sha256)
+            told["report_source"] = {"by": match.by, "fingerprint": fingerprint}
         if truth is not None:
             data = orjson.dumps({"lesions": clean_lesions(truth)}, option=orjson.OPT_INDENT_2) + b"\n"
             (self.temporary / "lesions.json").write_bytes(data)
@@ -81,6 +91,7 @@ class StudyWork:
                 ],
                 "face": "present",
                 "suv": proof.results(required=self.profile.keeps_suv),
+                **told,
             }
         )
         fields |= {"id": self.name, "patient": self.pseudonym, "deid": deid}
@@ -113,11 +124,20 @@ class StudyWork:
             target = self.temporary / place
             target.parent.mkdir(exist_ok=True)
             dicom: DicomBytes = read_dicom(image.path)
-            write_deidentified(dicom, target, rewriter, survey.facts.get("age"))
+            write_deidentified(dicom, target, rewriter, survey.facts.get("age"), self._missing_uids(dicom, image))
             result = scan.check(dicom, target)
             if image.modality == "PT":
                 proof.add(target.parent.name, dicom, result)
         return rewriter, proof
+
+    def _missing_uids(self, dicom: DicomBytes, image: Instance) -> dict[int, str]:
+        """Return what stands in for UIDs that an object lacks, the same for all that belong together."""
+        made_up = {
+            _STUDY_UID: self.survey.study_uid,
+            _SERIES_UID: f"{self.survey.study_uid} {image.modality} {image.series_number}",
+            _SOP_UID: image.digest,
+        }
+        return {tag: source for tag, source in made_up.items() if not dicom.text(tag)}
 
     def _series(self) -> list[Series]:
         folders: dict[str, str] = {}
@@ -148,9 +168,10 @@ class StudyWork:
                 found[name] = size
         return found
 
-    def _find_report(self, record: Study, source: bytes | None) -> ReportEntry | None:
+    def _find_report(self, record: Study, source: bytes | None) -> Match | None:
+        """Return the report that the record names (with no evidence), or the one of `--reports` that matches."""
         if source is not None:
-            return entry_of(json_object(source))
+            return Match(entry_of(json_object(source)), "")
         if self.stage.reports is None:
             return None
         survey = self.survey
@@ -162,10 +183,9 @@ class StudyWork:
             date=survey.facts.get("study_date", ""),
             names=names,
         )
-        match = _index(self.stage.reports).match(keys)
-        return match.entry if match is not None else None
+        return _index(self.stage.reports).match(keys)
 
-    def _report(self, sections: dict[str, str], known: Known) -> tuple[ReportRef, dict[str, int]]:
+    def _report(self, sections: dict[str, str], known: Known) -> tuple[ReportRef, dict[str, int], list[dict[str, Any]]]:
         cleaned, replaced = clean_sections(sections, known.find, self.shift)
         for section in cleaned.values():
             if known.find(section.unwritten):
@@ -173,11 +193,15 @@ class StudyWork:
         texts = {name: section.text for name, section in cleaned.items()}
         data = orjson.dumps(report_file(texts), option=orjson.OPT_INDENT_2) + b"\n"
         (self.temporary / "report.json").write_bytes(data)
-        doubtful = sum(len(section.doubtful) for section in cleaned.values())
+        review = [
+            {"section": name, "start": span.start, "end": span.end, "reason": span.reason}
+            for name, section in cleaned.items()
+            for span in section.doubtful
+        ]
         reference = ReportRef(
             path=str(self.final / "report.json"), sha256=sha256_bytes(data), lang="vi", sections=texts
         )
-        return reference, {**replaced, "doubtful": doubtful}
+        return reference, {**replaced, "doubtful": len(review)}, review
 
 
 def copy_quarantined(survey: Survey, folder: Path | None, name: str) -> None:
@@ -196,6 +220,8 @@ def _parsed(report: ReportEntry) -> tuple[dict[str, str], dict[str, Any]]:
     parsed = parse_report(report.document)
     if not parsed.sections:
         raise RecordError("report_unreadable", "the report has no section that petct knows")
+    for text in parsed.sections.values():
+        refuse_legacy(text)
     return parsed.sections, {
         **parsed.not_understood,
         **{f"field/{name}": value for name, value in report.fields.items()},

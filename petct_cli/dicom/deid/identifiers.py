@@ -26,15 +26,15 @@ from petct_cli.dicom.deid.vrs import TEXT_VRS, is_standard_uid, meant_vr
 _DATE = re.compile(r"(?<!\d)(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
 _DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[.\-/](\d{1,2})[.\-/](\d{4})(?!\d)")
 _CHARSET = 0x00080005
-_SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "departments", "ae_titles", "kept")
+_SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "departments", "ae_titles", "makers")
 
 
 @dataclass
 class Identifiers:
     """Values by kind. They stay in memory: no record, message or log shows them.
 
-    `kept` are values of elements that the profile keeps as they are (makers, models, station names): no identifiers,
-    and an institution or AE title that is one of them is none either.
+    `makers` (makers and models) and `kept` (other values that the profile keeps as they are: station names) are no
+    identifiers: an institution or AE title that is named in one of the first, or is one of the second, is none either.
     """
 
     names: set[str] = field(default_factory=set)
@@ -44,6 +44,7 @@ class Identifiers:
     institutions: set[str] = field(default_factory=set)
     departments: set[str] = field(default_factory=set)
     ae_titles: set[str] = field(default_factory=set)
+    makers: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     dates: set[date] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
@@ -73,7 +74,7 @@ class Collector:
             return "items"
         if known == b"PN":
             return "names"
-        if self.profile.top.get(tag) == "K":
+        if self.profile.top.get(tag) == "K" and self._tags.get(tag) != "makers":
             return "kept" if known in TEXT_VRS else ""
         if tag in self._tags:
             return self._tags[tag]
@@ -92,7 +93,7 @@ class Collector:
                 kind = kinds[tag, vr] = self._kind(tag, vr)
             if tag == _CHARSET:
                 charset = buffer[element.value : element.value_end]
-            if not kind:
+            if not kind or (kind == "kept" and depth):
                 continue
             value = buffer[element.value : element.value_end]
             if (tag, charset, value) in seen:

@@ -13,9 +13,9 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
 from typing import NamedTuple
 
+from petct_cli.dicom.deid.folding import fold
 from petct_cli.dicom.deid.identifiers import Identifiers
 from petct_cli.dicom.deid.known_dates import find_dates
 from petct_cli.dicom.deid.profile import load_rules
@@ -29,6 +29,8 @@ _MIN_DEPARTMENT_WORDS = 3
 _GAP = 3
 _CUT_LENGTHS = frozenset({16, 64})  # SH and LO hold no more
 _MIN_BEGUN = 3
+_FIRST_IDEOGRAPH = "\u1100"
+_TONES = frozenset("\u0300\u0301\u0303\u0309\u0323")
 _PHRASE_KINDS = {
     "ids": "id",
     "addresses": "address",
@@ -54,40 +56,12 @@ class Hit(NamedTuple):
     kind: str
 
 
-def fold(text: str) -> tuple[str, list[int] | None]:
-    """Return `text` without case and marks, and for each folded character its place in `text` (None: the same).
-
-    >>> fold("Đỗ Thị Hà")[0]
-    'do thi ha'
-    """
-    if text.isascii():
-        return text.lower(), None
-    letters: list[str] = []
-    places: list[int] = []
-    for place, character in enumerate(text):
-        for letter in _fold_character(character):
-            letters.append(letter)
-            places.append(place)
-    return "".join(letters), places
-
-
 class Phrase(NamedTuple):
     """A value that is looked for whole: the first letters of it, how it is written, and its kind."""
 
     begins: str
     pattern: re.Pattern[str]
     kind: str
-
-
-@lru_cache(maxsize=4096)
-def _fold_character(character: str) -> str:
-    if character in "đĐðÐ":
-        return "d"
-    if unicodedata.category(character) == "Cf":
-        # Zero-width spaces and soft hyphens are not seen, and so hide nothing.
-        return ""
-    parts = unicodedata.normalize("NFKD", character)
-    return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
 
 
 @dataclass(frozen=True)
@@ -98,6 +72,12 @@ class Known:
     ----------
     not_scanned
         How many values are too short to be looked for.
+    weak_pairs
+        Pairs of so few letters that they count only in a longer run.
+    initials
+        Pairs in which a letter stands for a longer part (Nguyễn V. An): they count in runs of three.
+    unmarked_names, vocabulary
+        Whole names of two words that are known without marks; words of reports, which are none when written small.
     """
 
     pairs: frozenset[tuple[str, str]] = frozenset()
@@ -108,6 +88,10 @@ class Known:
     marked_pairs: frozenset[tuple[str, ...]] = frozenset()
     not_scanned: int = 0
     harmless_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+    weak_pairs: frozenset[tuple[str, str]] = field(default=frozenset())
+    initials: frozenset[tuple[str, str]] = field(default=frozenset())
+    unmarked_names: frozenset[tuple[str, ...]] = field(default=frozenset())
+    vocabulary: frozenset[str] = field(default=frozenset())
 
     def find(self, text: str) -> list[Hit]:
         """Return all hits in `text`, in order, overlapping ones joined."""
@@ -135,11 +119,8 @@ class Known:
             if place < len(tokens) and self._follow(tokens[place - 1], tokens[place], folded):
                 continue
             start, end = tokens[first][1] if tokens else 0, tokens[place - 1][2]
-            words = sum(len(token[0]) > 1 for token in tokens[first:place])
-            if (
-                words > 2
-                or (place - first > 2 and words)
-                or (words == 2 and self._is_pair(text, folded, start, end, places))
+            if self._suffices([token[0] for token in tokens[first:place]]) and (
+                place - first > 2 or self._is_pair(text, folded, start, end, places)
             ):
                 yield Hit(start, end, "name")
             first = place
@@ -152,9 +133,19 @@ class Known:
             return full, last[1], last[2]
         return last
 
+    def _suffices(self, run: list[str]) -> bool:
+        """Say whether words that follow each other in a name are enough of it.
+
+        Three are when one is no initial; two are when neither stands for a longer word, but not four letters in all.
+        """
+        if len(run) > 2:
+            return any(len(word) > 1 or word >= _FIRST_IDEOGRAPH for word in run)
+        return len(run) == 2 and (run[0], run[1]) in self.pairs and (run[0], run[1]) not in self.weak_pairs
+
     def _follow(self, left: tuple[str, int, int], right: tuple[str, int, int], folded: str) -> bool:
         gap = folded[left[2] : right[1]]
-        return (left[0], right[0]) in self.pairs and len(gap) <= _GAP and "\n" not in gap
+        pair = left[0], right[0]
+        return (pair in self.pairs or pair in self.initials) and len(gap) <= _GAP and gap.count("\n") <= 1
 
     def _is_pair(self, text: str, folded: str, start: int, end: int, places: list[int] | None) -> bool:
         """Say whether two words are a hit and not two common words that fold alike.
@@ -167,8 +158,15 @@ class Known:
             return True
         if not original.isascii():
             words = _TOKEN.findall(unicodedata.normalize("NFC", original))
-            return tuple(words) in self.marked_pairs
+            pair = tuple(map(_marked, words))
+            return pair in self.marked_pairs or self._is_unmarked_name(words, folded[start:end])
         return tuple(_TOKEN.findall(folded[start:end])) not in self.harmless_pairs
+
+    def _is_unmarked_name(self, words: list[str], folded: str) -> bool:
+        """Say whether two words are a whole name that the headers hold without marks, and no words of reports."""
+        if tuple(_TOKEN.findall(folded)) not in self.unmarked_names:
+            return False
+        return any(word.casefold() not in self.vocabulary for word in words)
 
     def _phrases(self, folded: str) -> Iterable[Hit]:
         for phrase in self.phrases:
@@ -192,21 +190,29 @@ class Known:
             return
         for match in _TOKEN.finditer(text):
             word = match.group()
-            if word[0].isupper() and unicodedata.normalize("NFC", word).casefold() in self.marked_parts:
+            if word[0].isupper() and _marked(word) in self.marked_parts:
                 before = text[max(0, match.start() - 16) : match.start()]
                 if _TITLE_BEFORE.search(unicodedata.normalize("NFC", before).casefold()):
                     yield Hit(match.start(), match.end(), "name")
 
 
-def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = ()) -> Known:
+def know(
+    identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (), vocabulary: Iterable[str] = ()
+) -> Known:
     """Prepare the values of one study for searching.
 
     Parameters
     ----------
     harmless_pairs
         Folded pairs of words that are medical terms when written without capitals ("van hai").
+    vocabulary
+        Words of reports, with their marks. Without any, small marked words are a name only with its very marks.
     """
     pairs: set[tuple[str, str]] = set()
+    weak: set[tuple[str, str]] = set()
+    initials: set[tuple[str, str]] = set()
+    unmarked: set[tuple[str, ...]] = set()
+    vocabulary = frozenset(vocabulary)
     marked: set[str] = set()
     marked_pairs: set[tuple[str, ...]] = set()
     phrases: set[Phrase] = set()
@@ -214,17 +220,20 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
         if _is_code(name):
             phrases |= _spelled(fold(name)[0], "id")
         phrases |= _one_word(name)
-        marked |= {word.casefold() for word in _words(name) if not word.isascii()}
+        marked |= {_marked(word) for word in _words(name) if not word.isascii()}
         for order in _orders(name):
             plain = [fold(word)[0] for word in order]
             phrases |= _run_together(plain)
             for left, right in itertools.pairwise(plain):
-                if len(left + right) >= _MIN_PAIR_LETTERS or len(plain) == 2:
-                    pairs |= {(left, right), (right, left)}
-                # Nguyễn V. An, N. V. An: initials join, but three must stand together and one be a word.
+                pairs |= {(left, right), (right, left)}
+                if vocabulary and len(plain) == 2 and name.isascii():
+                    unmarked |= {(left, right), (right, left)}
+                if len(left + right) < _MIN_PAIR_LETTERS and len(plain) > 2:
+                    weak |= {(left, right), (right, left)}
                 if len(plain) > 2:
-                    pairs |= {(left, right[0]), (left[0], right), (left[0], right[0])}
-            for left, right in itertools.pairwise(word.casefold() for word in order):
+                    # Nguyễn V. An, N. V. An
+                    initials |= {(left, right[0]), (left[0], right), (left[0], right[0])}
+            for left, right in itertools.pairwise(map(_marked, order)):
                 marked_pairs |= {(left, right), (right, left)}
     for value in identifiers.phones:
         for phone in re.split(r"[;,|/]", value):
@@ -233,6 +242,10 @@ def know(identifiers: Identifiers, harmless_pairs: Iterable[tuple[str, str]] = (
     phrases |= more
     return Known(
         pairs=frozenset(pairs),
+        weak_pairs=frozenset(weak),
+        initials=frozenset(initials),
+        unmarked_names=frozenset(unmarked),
+        vocabulary=vocabulary,
         phrases=tuple(sorted(phrases, key=lambda phrase: (phrase.kind, phrase.pattern.pattern))),
         dates=frozenset(identifiers.dates),
         uids=frozenset(uid for uid in identifiers.uids if len(uid) >= MIN_LENGTH),
@@ -247,8 +260,9 @@ def _whole_values(identifiers: Identifiers) -> tuple[set[Phrase], int]:
     """Return what is looked for as a whole, and how many values are too short for it."""
     phrases: set[Phrase] = set()
     short = 0
-    # What the profile keeps stays: an institution named like the manufacturer of its scanner cannot be told from it.
-    devices = [fold(device)[0] for device in identifiers.kept]
+    # What stays is no leak elsewhere: an institution named like the maker of its scanner, a station's AE title.
+    makers = [fold(maker)[0] for maker in identifiers.makers]
+    kept = {fold(value)[0].strip() for value in identifiers.kept}
     for section, kind in _PHRASE_KINDS.items():
         for value in getattr(identifiers, section):
             folded = fold(value)[0].strip()
@@ -257,7 +271,11 @@ def _whole_values(identifiers: Identifiers) -> tuple[set[Phrase], int]:
             elif section == "departments" and len(_TOKEN.findall(folded)) < _MIN_DEPARTMENT_WORDS:
                 # "PET/CT", "Nuclear Medicine", "Ung bướu": terms that name no place.
                 continue
-            elif section not in ("institutions", "ae_titles") or not any(folded in device for device in devices):
+            elif section in ("institutions", "ae_titles") and (
+                folded in kept or any(folded in maker for maker in makers)
+            ):
+                continue
+            else:
                 phrases |= _spelled(folded, kind)
     return phrases, short
 
@@ -285,7 +303,7 @@ def _one_word(name: str) -> set[Phrase]:
     if len(words) != 1:
         return set()
     (word,) = words
-    if any(letter >= "\u1100" for letter in word):
+    if any(letter >= _FIRST_IDEOGRAPH for letter in word):
         return {Phrase(word, re.compile(re.escape(word)), "name")} if len(word) > 1 else set()
     if len(word) < _MIN_PAIR_LETTERS or word in load_rules()["identifying"]["no_names"]:
         return set()
@@ -297,9 +315,9 @@ def _run_together(words: list[str]) -> set[Phrase]:
     joined = "".join(words)
     if len(words) < 2:
         return set()
-    if any(letter >= "\u1100" for letter in joined):
+    if any(letter >= _FIRST_IDEOGRAPH for letter in joined):
         return {Phrase(joined, re.compile(re.escape(joined)), "name")}
-    if len(joined) < _MIN_RUN_TOGETHER:
+    if len(joined) < _MIN_RUN_TOGETHER - (len(words) > 2):
         return set()
     return {Phrase(joined, re.compile(rf"(?<![^\W\d_]){re.escape(joined)}(?![^\W\d_])"), "name")}
 
@@ -309,7 +327,7 @@ def _dialled(phone: str) -> set[Phrase]:
     digits = re.sub(r"\D", "", phone)[-_PHONE_DIGITS:]
     if len(digits) < _MIN_PHONE_DIGITS:
         return set()
-    between = r"[ .\-()]{0,2}"
+    between = r"[\s.\-()]{0,2}"
     pattern = rf"(?<!\d)(?:\+?\(?\d{{1,4}}{between}(?:\(0\) ?)?)?{between.join(digits)}(?!\d)"
     return {Phrase(digits[0], re.compile(pattern), "phone")}
 
@@ -337,6 +355,12 @@ def _orders(name: str) -> list[list[str]]:
         [family, given],
     ]
     return [[word for part in (*order, *rest) for word in part] for order in orders]
+
+
+def _marked(word: str) -> str:
+    """Return a word without case, its marks kept and its tones last: hoà and hòa are one name."""
+    letters = unicodedata.normalize("NFD", word.casefold())
+    return "".join(c for c in letters if c not in _TONES) + "".join(sorted(c for c in letters if c in _TONES))
 
 
 def _is_code(name: str) -> bool:

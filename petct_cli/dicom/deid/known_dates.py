@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, timedelta
+
+from petct_cli.dicom.deid.folding import fold
 
 _CENTURY = 99
 _COMPACT = 4
@@ -17,9 +18,7 @@ _DMY = re.compile(r"(?<!\d)(\d{1,2})\s?([-/.,_\\:| ])\s?(\d{1,2})\s?\2\s?(\d{4}|
 _DMY_COMPACT = re.compile(r"(?<![^\W_])(\d{2})(\d{2})(\d{4})(?![^\W_])")
 _YMD_SHORT = re.compile(r"(?<![^\W_])(\d{2})(\d{2})(\d{2})(?![^\W_])")
 # As `fold` leaves them: Hangul taken apart into its letters.
-_YEAR_SIGN, _MONTH_SIGN = (
-    "|".join(unicodedata.normalize("NFKD", sign) for sign in signs) for signs in ("年년", "月월")
-)
+_YEAR_SIGN, _MONTH_SIGN = ("|".join(fold(sign)[0] for sign in signs) for signs in ("年년", "月월"))
 _IDEOGRAPHIC = re.compile(rf"(?<!\d)(\d{{4}})\s?(?:{_YEAR_SIGN})\s?(\d{{1,2}})\s?(?:{_MONTH_SIGN})\s?(\d{{1,2}})(?!\d)")
 _ROMAN = re.compile(r"(?<!\d)(\d{1,2})\s?([./\-])\s?(x?i{1,3}|i?[vx]|vi{1,3})\s?\2\s?(\d{4})(?!\d)")
 _ROMAN_MONTHS = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
@@ -50,7 +49,7 @@ _MONTHS = (
     ("nov", "ноя", "muoi mot"),
     ("dec", "dez", "dic", "дек", "muoi hai", "chap"),
 )
-_MONTH_OF = {name: number for number, names in enumerate(_MONTHS, start=1) for name in names}
+_MONTH_OF = {fold(name)[0]: number for number, names in enumerate(_MONTHS, start=1) for name in names}
 
 
 def find_dates(folded: str, dates: Collection[date]) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,20 +42,26 @@ _MAX_PARTS = 1000  # IOV_MAX is 1024
 IMPLEMENTATION_VERSION = b"PETCT"
 
 
-def write_deidentified(dicom: DicomBytes, target: Path, rewriter: Rewriter, age: str | None) -> None:
+def write_deidentified(
+    dicom: DicomBytes, target: Path, rewriter: Rewriter, age: str | None, missing_uids: Mapping[int, str] | None = None
+) -> None:
     """Write `dicom` to `target` by the rules of `rewriter`.
 
     Parameters
     ----------
     age
         PatientAge derived from the birth date, for objects that have none.
+    missing_uids
+        By tag, what the UIDs that the object must have and lacks are derived from.
     """
     sop_class = sop_class_of(dicom)
     profile = load_profile(rewriter.choice, sop_class)
     clean_pixels = profile.has("clean_pixel_data") and has_clean_pixels(dicom)
     inserts = _inserts(dicom, profile, rewriter, clean_pixels=clean_pixels, age=age)
+    made = {tag: rewriter.key.uid(source).encode() for tag, source in (missing_uids or {}).items()}
+    inserts |= {tag: (b"UI", uid) for tag, uid in made.items()}
     pieces = rewriter.data_set(dicom.buffer, dicom.elements, dicom.syntax, sop_class, inserts)
-    head = bytes(128) + b"DICM" + _file_meta(dicom, profile, rewriter, sop_class)
+    head = bytes(128) + b"DICM" + _file_meta(dicom, profile, rewriter, sop_class, made.get(_SOP_INSTANCE))
     if dicom.transfer_syntax == DEFLATED_LE:
         _write(target, [head, _deflate(join(dicom.buffer, pieces))])
         return
@@ -128,9 +134,11 @@ def _method_codes(profile: Profile, syntax: Syntax, *, clean_pixels: bool) -> by
     return body
 
 
-def _file_meta(dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_class: str) -> bytes:
-    instance = (dicom.value(_SOP_INSTANCE) or dicom.meta_value(0x00020003)).rstrip(b" \0")
-    new = rewriter.uid(instance) if not profile.has("retain_uids") else instance
+def _file_meta(
+    dicom: DicomBytes, profile: Profile, rewriter: Rewriter, sop_class: str, made_instance: bytes | None
+) -> bytes:
+    instance = (dicom.value(_SOP_INSTANCE) or b"").rstrip(b" \0")
+    new = made_instance or (rewriter.uid(instance) if not profile.has("retain_uids") else instance)
     fields = (
         (0x00020001, b"OB", b"\0\1"),
         (0x00020002, b"UI", _uid_or_nothing(sop_class)),

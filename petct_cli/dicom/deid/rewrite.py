@@ -288,10 +288,12 @@ class Rewriter:
             new, name = self._cleaned(bare, charset, kind), "text_cleaned"
         else:
             return _KEPT
-        if new is None or new == bare:
+        if new is None:
             return _KEPT
         if plan not in ("clean", "technical", "empty", "number"):
             self.written.add((tag, new.rstrip(b" \0")))
+        if new == bare:
+            return _KEPT
         return Outcome(encode_element(tag, vr, new, syntax), ((name, 1), *counts))
 
     def _other_patient(self, value: bytes) -> str:
@@ -359,7 +361,7 @@ class Rewriter:
                 creators[number] = (name, element)
                 continue
             rule = self._safe_rule(level.profile, element.tag, creators.get(number >> 8))
-            chunk = self._safe_value(buffer, element, rule, level.syntax) if rule is not None else None
+            chunk = self._safe_value(level, element, rule) if rule is not None else None
             if chunk is None:
                 self.counts["private_removed"] += 1
                 continue
@@ -386,8 +388,11 @@ class Rewriter:
                 return rule
         return None
 
-    def _safe_value(self, buffer: Buffer, element: Element, rule: SafePrivate, syntax: Syntax) -> bytes | None:
+    def _safe_value(self, level: _Level, element: Element, rule: SafePrivate) -> bytes | None:
+        buffer, syntax = level.buffer, level.syntax
         value = buffer[element.value : element.value_end]
+        if rule.content == "date" and level.profile.has("retain_full_dates"):
+            return buffer[element.start : element.end] if shift_dates(value, 0)[1] == 0 else None
         if rule.content == "date":
             new, unread = shift_dates(value, self.days)
             if unread or not new:

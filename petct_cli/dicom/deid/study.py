@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from petct_cli.core.errors import RecordError
@@ -50,6 +50,7 @@ class Survey:
     study_uid: str
     patient: str
     patient_id: str
+    issuer: str
     accession: str
     manufacturer: str
     images: tuple[Instance, ...]
@@ -84,8 +85,13 @@ class FileError(RecordError):
         self.path = path
 
 
-def survey_study(files: Sequence[Path], choice: Choice | str) -> Survey:
+def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str = "") -> Survey:
     """Read a study's files once: their hashes, which tell copies of one object apart from others, and their headers.
+
+    Parameters
+    ----------
+    made_up_uid
+        What stands in for a StudyInstanceUID that no file has.
 
     Raises
     ------
@@ -130,31 +136,10 @@ def survey_study(files: Sequence[Path], choice: Choice | str) -> Survey:
         accession = accession or dicom.text(0x00080050)
         for name, value in _facts(dicom).items():
             facts.setdefault(name, value)
-    survey = _survey(instances, patients, facts, accession, manufacturer, not_dicom, duplicates, collector.found)
-    return replace(survey, digests=tuple(digests))
-
-
-def _survey(
-    instances: list[Instance],
-    patients: set[tuple[str, str]],
-    facts: dict[str, str],
-    accession: str,
-    manufacturer: str,
-    not_dicom: int,
-    duplicates: int,
-    identifiers: Identifiers,
-) -> Survey:
-    studies = {instance.study_uid for instance in instances if instance.reason != "dicomdir"}
-    if not studies:
-        raise RecordError("no_dicom", f"no DICOM object among {not_dicom + len(instances)} files")
-    if len(studies) > 1:
-        raise RecordError("mixed_studies", f"the files belong to {len(studies)} studies", "give each study a record")
-    if len(patients) > 1:
-        raise RecordError("mixed_patients", f"the files name {len(patients)} patients", "a study has one patient")
-    (study_uid,) = studies
+    study_uid = _one_study(instances, not_dicom) or made_up_uid
     if not study_uid:
         raise RecordError("no_study_uid", "the files have no StudyInstanceUID")
-    ((patient_id, issuer),) = patients
+    patient_id, issuer = _one_patient(patients)
     ordered = sorted(
         instances,
         key=lambda i: (i.modality, i.series_number, i.series_uid, i.instance_number, i.sop_uid, i.digest),
@@ -163,28 +148,50 @@ def _survey(
         study_uid=study_uid,
         patient=f"{patient_id}\\{issuer}" if patient_id else study_uid,
         patient_id=patient_id,
+        issuer=issuer,
         accession=accession,
         manufacturer=manufacturer,
         images=tuple(instance for instance in ordered if instance.reason is None),
         quarantined=tuple(instance for instance in ordered if instance.reason is not None),
         not_dicom=not_dicom,
         duplicates=duplicates,
-        identifiers=identifiers,
+        identifiers=collector.found,
         facts=facts,
+        digests=tuple(digests),
     )
 
 
+def _one_study(instances: Sequence[Instance], not_dicom: int) -> str:
+    """Return the StudyInstanceUID of all objects, nothing when none has one."""
+    studies = {instance.study_uid for instance in instances if instance.reason != "dicomdir"}
+    if not studies:
+        raise RecordError("no_dicom", f"no DICOM object among {not_dicom + len(instances)} files")
+    if len(studies) > 1:
+        raise RecordError("mixed_studies", f"the files belong to {len(studies)} studies", "give each study a record")
+    return studies.pop()
+
+
+def _one_patient(patients: Collection[tuple[str, str]]) -> tuple[str, str]:
+    """Return PatientID and issuer of all objects; one that has none of its own is of the study's patient."""
+    numbers = {number for number, _ in patients if number}
+    issuers = {issuer for number, issuer in patients if number and issuer}
+    if len(numbers) > 1 or len(issuers) > 1:
+        count = max(len(numbers), len(issuers))
+        raise RecordError("mixed_patients", f"the files name {count} patients", "a study has one patient")
+    return next(iter(numbers), ""), next(iter(issuers), "")
+
+
 def _instance(dicom: DicomBytes, path: Path, place: int, digest: str, profile: Profile) -> Instance:
-    modality = dicom.text(0x00080060).upper()
+    modality, number = dicom.text(0x00080060).upper(), _integer(dicom.text(0x00200011))
     return Instance(
         path=path,
         place=place,
         digest=digest,
         study_uid=dicom.text(0x0020000D),
-        series_uid=dicom.text(0x0020000E),
+        series_uid=dicom.text(0x0020000E) or f"{modality} {number}",
         sop_uid=dicom.text(0x00080018),
         modality=modality if modality in load_rules()["modalities"]["shown"] else "OT",
-        series_number=_integer(dicom.text(0x00200011)),
+        series_number=number,
         instance_number=_integer(dicom.text(0x00200013)),
         reason=quarantine_reason(dicom, profile),
     )

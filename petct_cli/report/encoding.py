@@ -1,0 +1,91 @@
+"""Report files as text: the encodings of hospitals, and text in the fonts of the time before Unicode, which is refused.
+
+TCVN3 (``BÖnh nh©n``) and VNI (``Beänh nhaân``) draw Vietnamese with other letters, which no rule can read.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from petct_cli.core.errors import RecordError
+
+# TCVN3 puts signs inside words; VNI writes a vowel's marks as a letter of their own, and ñ for đ.
+_LEGACY = re.compile(
+    r"(?<=[^\W\d_])[©®¬­µ¶·¸¹»¼½¾¨«¦§¤£¢¥±°²³´¿¡](?=[^\W\d_]|[\s,.;:]|$)|[©®µ¶·¸¹»¼½¾¨«¦§¤¢¥¬](?=[^\W\d_])"
+    r"|[aeiouyAEIOUYôöÔÖ][øûïäåëØÛÏÄÅË](?![aeiouy])|\b[ñÑ](?=\w)"
+)
+_LETTER = re.compile(r"[^\W\d_]")
+_MIN_LEGACY, _LEGACY_SHARE = 4, 0.02
+_MIN_NUL_SHARE = 0.2
+_WORD = re.compile(r"[^\W\d_]+")
+_MIN_SYLLABLES = 0.6
+_SYLLABLE = re.compile(
+    r"(?:b|ch?|d|đ|g[hi]?|h|kh?|l|m|ngh?|nh?|ph?|qu|r|s|th?|tr?|v|x)?[aăâeêioôơuưy]{1,3}(?:ch?|m|ng?|nh|p|t)?"
+)
+
+
+def decode_report(data: bytes) -> str:
+    """Return the text of a report file: UTF-8 with or without its mark, UTF-16, or Windows code page 1258.
+
+    Raises
+    ------
+    RecordError
+        ``report_encoding``: it is none of these, or text in a font from before Unicode.
+    """
+    text = _decoded(data)
+    if text is None:
+        raise RecordError("report_encoding", "the report is in no encoding that petct can read")
+    refuse_legacy(text)
+    return text
+
+
+def refuse_legacy(text: str) -> None:
+    """Refuse text that was typed for a TCVN3 or VNI font.
+
+    Raises
+    ------
+    RecordError
+        ``report_encoding``
+    """
+    if is_legacy(text):
+        raise RecordError("report_encoding", "the report is in TCVN3 or VNI letters; convert it to Unicode")
+
+
+def is_legacy(text: str) -> bool:
+    """Say whether text was typed for a font from before Unicode.
+
+    >>> is_legacy("BÖnh nh©n NguyÔn V¨n An, phæi ph¶i b×nh th­êng"), is_legacy("hố Rosenmüller, Hürthle, Sjögren")
+    (True, False)
+    """
+    if text.isascii():
+        return False
+    strange = len(_LEGACY.findall(unicodedata.normalize("NFC", text)))
+    return strange >= _MIN_LEGACY and strange >= _LEGACY_SHARE * len(_LETTER.findall(text))
+
+
+def _decoded(data: bytes) -> str | None:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return _strictly(data, "utf-16")
+    if data.count(0) > _MIN_NUL_SHARE * len(data):
+        return _strictly(data, "utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
+    text = _strictly(data, "utf-8-sig")
+    if text is not None or b"\0" in data:
+        return text
+    text = _strictly(data, "cp1258")
+    return text if text is not None and _is_vietnamese(text) else None
+
+
+def _strictly(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_vietnamese(text: str) -> bool:
+    """Say whether most words could be syllables of Vietnamese."""
+    tones = "\u0300\u0301\u0303\u0309\u0323"
+    decomposed = "".join(c for c in unicodedata.normalize("NFD", text) if c not in tones)
+    found = _WORD.findall(unicodedata.normalize("NFC", decomposed).casefold())
+    return bool(found) and sum(_SYLLABLE.fullmatch(word) is not None for word in found) >= _MIN_SYLLABLES * len(found)
