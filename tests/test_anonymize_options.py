@@ -108,6 +108,22 @@ def test_overlays_that_outline_stay_without_their_words_and_drawn_ones_go(tmp_pa
     assert record["deid"]["counts"]["graphics_removed"] == 9
 
 
+def test_sound_goes_under_every_option(tmp_path: Path) -> None:
+    dataset = overlaid()
+    dataset.add_new(0x50000030, "SH", "mm")
+    dataset.add_new(0x5000200C, "OW", b"spoken by somebody")
+    _, (out,) = anonymize(saved(dataset), tmp_path, switches={"clean_graphics": True})
+    assert 0x50000030 in out
+    assert 0x5000200C not in out
+
+
+def test_retained_uids_may_have_the_day_in_them(tmp_path: Path) -> None:
+    data = saved(ct(SOPInstanceUID="1.2.840.113619.2.20240315.7"))
+    record, (out,) = anonymize(data, tmp_path, switches={"retain_uids": True})
+    assert "error" not in record
+    assert out.SOPInstanceUID == out.file_meta.MediaStorageSOPInstanceUID == "1.2.840.113619.2.20240315.7"
+
+
 def structured_report() -> bytes:
     dataset = ct(SOPClassUID=SR, Modality="SR")
     del dataset.PixelData, dataset.ImageType

@@ -60,6 +60,8 @@ def nothing_known(_: str) -> list[tuple[int, int, str]]:
         ("chụp 20210305.", "chụp 20210223."),
         ("sinh 31/12/1950", "sinh [NGÀY]"),
         ("SN 1950", "SN [NGÀY]"),
+        ("PET 94Y", "PET 90Y"),
+        ("a 94-year-old man, 089Y before", "a 90-year-old man, 089Y before"),
         ("mail a.b@benhvien.vn", "mail [ĐIỆN THOẠI]"),
     ],
 )
@@ -72,7 +74,8 @@ def test_what_names_somebody_goes_and_dates_move(text: str, expected: str) -> No
 @pytest.mark.parametrize(
     "text",
     ["BN Không sốt", "Bệnh nhân Có khối u", "FDG khu trú ở gan", "2 đường kính 10 mm", "thấy 3 tổ chức phần mềm",
-     "tỷ trọng 0 10 20 30 40 50 HU", "SUVmax 10.2 12.5 12.3", "WB CTAC 3.75 Thick", "Thin Lung 2.0 Br64"],
+     "tỷ trọng 0 10 20 30 40 50 HU", "SUVmax 10.2 12.5 12.3", "WB CTAC 3.75 Thick", "Thin Lung 2.0 Br64",
+     "90Y SIRT", "89 years"],
 )  # fmt: skip
 def test_what_only_looks_like_an_identifier_stays(text: str) -> None:
     assert clean_text(text, nothing_known, -10).text == text

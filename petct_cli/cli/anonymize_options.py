@@ -32,3 +32,8 @@ CrosswalkTable = Annotated[
 PrivateLog = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Real paths of bad files (0600). Nothing else names them.")
 ]
+Deface = Annotated[bool, typer.Option("--deface", help="Take the face out of the CT (code 113102).")]
+Redact = Annotated[
+    list[str] | None, typer.Option(metavar="FILE|X,Y,W,H", help="Black out regions: rules (TOML) or a rectangle.")
+]
+Ocr = Annotated[bool, typer.Option("--ocr", help="Set aside images in which tesseract reads text.")]

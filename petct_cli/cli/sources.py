@@ -96,11 +96,3 @@ def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
 def is_manifest(path: str) -> bool:
     """Say whether a PATH argument is a manifest (``-`` or a JSONL file) and not something to scan."""
     return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())
-
-
-def without_values(item: Item) -> Item:
-    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
-    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
-        return item
-    message = "the line is no record that petct can read"
-    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +11,8 @@ from petct_cli.cli import anonymize_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import Item, is_manifest, read_records, without_values
+from petct_cli.cli.sources import is_manifest, read_records
+from petct_cli.cli.withheld import with_face_warning, without_values
 from petct_cli.core.errors import UsageError
 from petct_cli.dicom.deid.profile import choose, option_helps
 
@@ -35,6 +34,9 @@ def main(
     quarantine: opt.Quarantine = None,
     crosswalk: opt.CrosswalkTable = None,
     private_log: opt.PrivateLog = None,
+    deface: opt.Deface = False,
+    redact: opt.Redact = None,
+    ocr: opt.Ocr = False,
     *,
     switches: dict[str, bool | None],
     shared: Shared,
@@ -45,14 +47,17 @@ def main(
     patient move by the same whole days, times stay, private elements go except those SUV needs. Pixels are copied bit
     for bit. SUV is computed before and after and must be identical; what was written is searched for the patient's own
     values. Secondary captures, dose screens, structured reports and documents are set aside and listed. Faces stay in
-    the CT. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in them. Streams.
+    the CT without --deface. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in
+    them. Streams.
 
     Example:
 
         petct anonymize /data/export --reports reports/ -o clean --key-file site.key --new-key > studies.jsonl
     """
     from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
+    from petct_cli.dicom.deid.redaction import read_rules
     from petct_cli.stages.anonymize import Anonymize, refuse_inside, studies_in
+    from petct_cli.stages.anonymize_pixels import PixelOptions
 
     if explain:
         from petct_cli.dicom.deid.explain import explain as lines
@@ -72,16 +77,10 @@ def main(
         quarantine=quarantine,
         crosswalk=crosswalk,
         private_log=private_log,
+        pixels=PixelOptions(deface, read_rules(redact or []), ocr),
     )
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(map(without_values, chain(*sources))), shared, stage.watch())
-
-
-def _with_warning(items: Iterable[Item]) -> Iterator[Item]:
-    """Say once, when there is something to de-identify, what stays recognisable."""
-    for number, item in enumerate(items):
-        if number == 0:
-            logging.getLogger(__name__).warning("faces stay in the CT; the records say face: present")
-        yield item
+    items = with_face_warning(map(without_values, chain(*sources)), deface=deface)
+    run(stage, items, shared, stage.watch())

@@ -41,7 +41,13 @@ _BIRTH = re.compile(
     r"|(?:sinh|sn)\s*[:.]?\s*(?P<v3>(?:\d{1,2}[/.\-]){0,2}(?:19|20)\d{2})(?!\d))",
     re.IGNORECASE,
 )
-_AGE = re.compile(r"(?:\btuổi\s*[:.]?\s*(?P<a>\d{2,3})|(?<!\d)(?P<b>\d{2,3})\s*(?:tuổi|T)\b)(?![\d/])", re.IGNORECASE)
+# A bare Y counts beyond 90 only: 90Y is yttrium.
+_AGE = re.compile(
+    r"(?:\b(?:tuổi|age)\s*[:.]?\s*(?P<a>\d{2,3})"
+    r"|(?<!\d)0?(?P<b>\d{2,3})[\s\-]*(?:tuổi|T|y/?o|yrs?|years?(?:[\s\-]+old)?)\b"
+    r"|(?<![\w.])0?(?P<c>9[1-9]|1[0-2]\d)\s?Y\b)(?![\d/])",
+    re.IGNORECASE,
+)
 
 
 def day_of(match: re.Match[str]) -> date | None:
@@ -61,7 +67,7 @@ def moved_dates(text: str, days: int | None) -> Iterable[Change]:
         group = next(name for name in ("v", "v2", "v3") if match[name])
         yield Change(*match.span(group), DATE, "birth")
     for match in _AGE.finditer(text):
-        group = "a" if match.group("a") else "b"
+        group = next(name for name in "abc" if match[name])
         if int(match.group(group)) >= MAX_AGE:
             yield Change(*match.span(group), str(MAX_AGE), "age")
     if days is None:

@@ -24,6 +24,7 @@ from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, Survey, survey_study
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_pixels import PixelOptions, survey_let_out
 from petct_cli.stages.anonymize_reports import ReportsUsed
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
@@ -87,6 +88,8 @@ class Anonymize:
         File (mode 0600) that gets a sealed line per study: who is behind the pseudonym (`petct crosswalk` opens it).
     private_log
         File (mode 0600) that gets the real paths of bad files.
+    pixels
+        What is done to pixels beyond copying them bit for bit.
     """
 
     out: Path
@@ -98,6 +101,7 @@ class Anonymize:
     quarantine: Path | None = None
     crosswalk: Path | None = field(default=None, repr=False)
     private_log: Path | None = field(default=None, repr=False)
+    pixels: PixelOptions = field(default_factory=PixelOptions)
 
     name: ClassVar[str] = "anonymize"
     version: ClassVar[str] = "3"
@@ -105,6 +109,7 @@ class Anonymize:
 
     def __post_init__(self) -> None:
         choose(self.profile, self.switches)
+        self.pixels.key()
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
@@ -187,6 +192,7 @@ class Anonymize:
             "edition": load_profile(self.choice).edition,
             "key_id": self.key.key_id,
             "keep_period": self.keep_period,
+            **self.pixels.key(),
         }
         store = Store(self.out, self.name)
         stamp = entry(self.name, self.version, options, inputs)
@@ -198,6 +204,7 @@ class Anonymize:
         records = store.once(name, store.key(inputs, options, self.version), build)
         if self.quarantine is not None and not (self.quarantine / name).exists():
             # Finished by an earlier run that copied nothing aside.
+            survey = survey_let_out(self.pixels, survey)
             copy_quarantined(survey, self.quarantine, name)
         return records
 

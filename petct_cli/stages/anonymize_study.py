@@ -27,6 +27,7 @@ from petct_cli.report.deid_head import administrative_values
 from petct_cli.report.encoding import refuse_legacy
 from petct_cli.report.sections import parse_report
 from petct_cli.stages.anonymize_input import json_object
+from petct_cli.stages.anonymize_pixels import PixelWork
 from petct_cli.stages.anonymize_truth import clean_lesions
 from petct_cli.stages.suv_proof import SuvProof
 
@@ -58,10 +59,13 @@ class StudyWork:
         for kind, values in administrative_values(head).items():
             getattr(survey.identifiers, kind).update(values)
         known = know(survey.identifiers, harmless_pairs(), vocabulary())
-        rewriter, proof = self._images(known)
+        pixels = PixelWork(self.stage.pixels, survey, known)
+        self.survey = survey = pixels.survey
+        rewriter, proof = self._images(known, pixels)
         counts = {name: number for name, number in sorted(rewriter.counts.items()) if number}
         counts |= {"files": len(survey.images), "values_too_short_to_scan": known.not_scanned}
         counts |= {"files_not_dicom": survey.not_dicom, "files_duplicate": survey.duplicates}
+        counts |= pixels.counts()
         counts["record_keys_dropped"] = _unknown_keys(record)
         fields: dict[str, Any] = {"series": self._series()}
         told: dict[str, Any] = {}
@@ -89,7 +93,7 @@ class StudyWork:
                     {"ordinal": ordinal, "modality": instance.modality, "reason": instance.reason}
                     for ordinal, instance in enumerate(survey.quarantined, start=1)
                 ],
-                "face": "present",
+                **pixels.record(),
                 "suv": proof.results(required=self.profile.keeps_suv),
                 **told,
             }
@@ -97,7 +101,7 @@ class StudyWork:
         fields |= {"id": self.name, "patient": self.pseudonym, "deid": deid}
         return Study.model_validate({**self._facts(), **fields})
 
-    def _images(self, known: Known) -> tuple[Rewriter, SuvProof]:
+    def _images(self, known: Known, pixels: PixelWork) -> tuple[Rewriter, SuvProof]:
         """Write every image, read it back, search it, and prove that its SUV is what it was."""
         survey = self.survey
         proven: set[str] = set()
@@ -123,8 +127,10 @@ class StudyWork:
         for image, place in survey.names():
             target = self.temporary / place
             target.parent.mkdir(exist_ok=True)
-            dicom: DicomBytes = read_dicom(image.path)
-            write_deidentified(dicom, target, rewriter, survey.facts.get("age"), self._missing_uids(dicom, image))
+            dicom: DicomBytes
+            dicom, treatment = pixels.treated(image, read_dicom(image.path))
+            age, missing = survey.facts.get("age"), self._missing_uids(dicom, image)
+            write_deidentified(dicom, target, rewriter, age, missing, treatment)
             result = scan.check(dicom, target)
             if image.modality == "PT":
                 proof.add(target.parent.name, dicom, result)

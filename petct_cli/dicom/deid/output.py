@@ -14,6 +14,7 @@ from petct_cli.core.store import start_writing_back
 from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.known import Hit, Known
+from petct_cli.dicom.deid.pixels import UNTREATED, Treatment
 from petct_cli.dicom.deid.profile import Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter, join
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
@@ -43,7 +44,12 @@ IMPLEMENTATION_VERSION = b"PETCT"
 
 
 def write_deidentified(
-    dicom: DicomBytes, target: Path, rewriter: Rewriter, age: str | None, missing_uids: Mapping[int, str] | None = None
+    dicom: DicomBytes,
+    target: Path,
+    rewriter: Rewriter,
+    age: str | None,
+    missing_uids: Mapping[int, str] | None = None,
+    treatment: Treatment = UNTREATED,
 ) -> None:
     """Write `dicom` to `target` by the rules of `rewriter`.
 
@@ -53,11 +59,13 @@ def write_deidentified(
         PatientAge derived from the birth date, for objects that have none.
     missing_uids
         By tag, what the UIDs that the object must have and lacks are derived from.
+    treatment
+        What was done to the pixels of `dicom`.
     """
     sop_class = sop_class_of(dicom)
     profile = load_profile(rewriter.choice, sop_class)
     clean_pixels = profile.has("clean_pixel_data") and has_clean_pixels(dicom)
-    inserts = _inserts(dicom, profile, rewriter, clean_pixels=clean_pixels, age=age)
+    inserts = _inserts(dicom, profile, rewriter, treatment, clean_pixels=clean_pixels, age=age)
     made = {tag: rewriter.key.uid(source).encode() for tag, source in (missing_uids or {}).items()}
     inserts |= {tag: (b"UI", uid) for tag, uid in made.items()}
     pieces = rewriter.data_set(dicom.buffer, dicom.elements, dicom.syntax, sop_class, inserts)
@@ -97,7 +105,13 @@ def _deflate(data: bytes) -> bytes:
 
 
 def _inserts(
-    dicom: DicomBytes, profile: Profile, rewriter: Rewriter, *, clean_pixels: bool, age: str | None
+    dicom: DicomBytes,
+    profile: Profile,
+    rewriter: Rewriter,
+    treatment: Treatment,
+    *,
+    clean_pixels: bool,
+    age: str | None,
 ) -> dict[int, tuple[bytes, bytes]]:
     pseudonym = rewriter.pseudonym.encode()
     temporal = (
@@ -112,19 +126,20 @@ def _inserts(
         0x00100020: (b"LO", pseudonym),
         0x00120062: (b"CS", b"YES"),
         0x00120063: (b"LO", f"PS3.15 Annex E {profile.edition}\\petct profile {profile.name}".encode()),
-        0x00120064: (b"SQ", _method_codes(profile, dicom.syntax, clean_pixels=clean_pixels)),
+        0x00120064: (b"SQ", _method_codes(profile, dicom.syntax, treatment, clean_pixels=clean_pixels)),
         0x00280303: (b"CS", temporal),
     }
     if clean_pixels:
         inserts[0x00280301] = (b"CS", b"NO")
+    inserts |= treatment.inserts()
     if age is not None and profile.has("retain_patient_characteristics") and not dicom.text(0x00101010):
         inserts[0x00101010] = (b"AS", age.encode())
     return inserts
 
 
-def _method_codes(profile: Profile, syntax: Syntax, *, clean_pixels: bool) -> bytes:
+def _method_codes(profile: Profile, syntax: Syntax, treatment: Treatment, *, clean_pixels: bool) -> bytes:
     body = b""
-    for code, meaning in profile.codes(clean_pixels=clean_pixels):
+    for code, meaning in sorted({*profile.codes(clean_pixels=clean_pixels), *treatment.codes()}):
         item = (
             encode_element(0x00080100, b"SH", code.encode(), syntax)
             + encode_element(0x00080102, b"SH", b"DCM", syntax)
@@ -232,19 +247,23 @@ class ResidualScan:
             if text in self.proven:
                 return None
             for hit in self.known.find(text):
-                if not _by_chance(hit, vr):
+                if not self._is_by_chance(hit, vr):
                     return hit.kind
         return None
 
+    def _is_by_chance(self, hit: Hit, vr: bytes) -> bool:
+        """Say whether a hit among numbers means nothing: 110000 is a time of day, and a PatientID of some.
 
-def _by_chance(hit: Hit, vr: bytes) -> bool:
-    """Say whether a hit among numbers and times means nothing: 110000 is a time of day, and a PatientID of some."""
-    if vr == b"TM":
-        return hit.kind in ("id", "date")
-    size = hit.end - hit.start
-    return vr in _NUMERIC and (
-        (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
-    )
+        A UID that is none of the study's was written here or is kept on request: a day in it is no leak.
+        """
+        if vr == b"TM":
+            return hit.kind in ("id", "date")
+        if vr == b"UI":
+            return hit.kind == "uid" and not self.known.uids
+        size = hit.end - hit.start
+        return vr in _NUMERIC and (
+            (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
+        )
 
 
 def _readings(value: bytes, charset: bytes) -> Iterator[str]:

@@ -47,14 +47,18 @@ def is_graphics(tag: int) -> bool:
 def _graphics_plan(tag: int, vr: bytes, profile: Profile) -> str:
     """Return how an element of a curve or overlay that stays (`Rewriter`) is treated."""
     known = meant_vr(tag, vr)
-    if not profile.has("clean_graphics") or not is_known(tag) or tag & 0xFFFF == _OVERLAY_COMMENTS:
+    number = tag & 0xFFFF
+    is_sound = tag >> 16 < _FIRST_OVERLAY and (number in _AUDIO or number == _AUDIO_COMMENTS)
+    if not profile.has("clean_graphics") or not is_known(tag) or number == _OVERLAY_COMMENTS or is_sound:
         return "drop"
     if known in TEXT_VRS or known in CODED_VRS:
         return "clean"
     return "number" if known in WRITTEN_NUMBERS else "keep" if known in _GRAPHICS_VRS else "drop"
 
 
-_OVERLAY_COMMENTS = 0x4000
+_OVERLAY_COMMENTS, _FIRST_OVERLAY = 0x4000, 0x6000
+# Sound that was kept as a curve: dictation.
+_AUDIO, _AUDIO_COMMENTS = range(0x2000, 0x2010), 0x1001
 _GRAPHICS_VRS = frozenset({b"US", b"SS", b"UL", b"SL", b"OW", b"OB", b"FL", b"FD"})
 
 
