@@ -40,8 +40,8 @@ SWITCHES = {
     "retain_full_dates": (True, DAYS - {PERSON.uid} - {PERSON.birth}),
     "retain_uids": (True, {PERSON.uid, PERSON.study_day}),
 }
-# Refused, not leaked: a curve's audio is kept; a UID with a day in it.
-OPEN = {"clean_graphics": "G2", "retain_uids": "G3"}
+# Refused, not leaked: the audio of a curve is kept.
+OPEN = {"clean_graphics": "G2"}
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,8 @@ CASES: dict[str, Case] = {
     "name run together": (lambda: _text("NGUYENBINHAN1985"), {"NGUYENBINHAN"}),
     "family and given name run together": (lambda: _text("NguyenAn1985"), {"NguyenAn"}),
     "a family name of one sign": (lambda: _text("王 小东", PatientName="Wang^XiaoDong=王^小东"), {"王 小东"}),
+    "a Cyrillic name in capitals": (lambda: _text("ПЕТРОВ ИВАН", PatientName="Петров^Иван"), {"ПЕТРОВ ИВАН"}),
+    "a Greek name in capitals": (lambda: _text("ΠΑΠΠΑΣ ΝΙΚΟΣ", PatientName="Παππάς^Νίκος"), {"ΠΑΠΠΑΣ"}),
     "a family name of one letter": (lambda: _text("Y Thuyên", PatientName="Y^Thuyên"), {"Y Thuyên"}),
     "an institution that is a station's name": (
         lambda: _text("BV Sao Bien", InstitutionName="BV Sao Bien", StationName="BV Sao Bien CT"), {"BV Sao Bien x"},
@@ -191,8 +193,8 @@ CASES: dict[str, Case] = {
 # Findings that are open, by case and preset.
 OPEN: dict[str, dict[str, str]] = {
     "tcia": {
-        "age in words": "D8", "a family name of one sign": "H1", "a family name of one letter": "H1",
-        "an institution that is a station's name": "H2",
+        "a Cyrillic name in capitals": "H3",
+        "a Greek name in capitals": "H3",
     },
     "basic": {},
 }  # fmt: skip
@@ -268,12 +270,19 @@ ORDINARY = {
     "a device's UID": lambda: ct(DeviceUID="1.2.3.4.5.6.7"),
     "a PatientID that looks like a time": lambda: ct(PatientID="110000"),
     "a UID of the toolkit with a day in it": _toolkit,
+    "a name in half-width katakana": lambda: ct(PatientName="ﾔﾏﾓﾄ^ｼﾞﾛｳ", StudyDescription="WB ﾔﾏﾓﾄ ｼﾞﾛｳ"),
     "items of no length": lambda: ct(ProcedureCodeSequence=Sequence([Dataset()])),
     "an empty sequence": lambda: ct(ProcedureCodeSequence=Sequence([])),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ORDINARY)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(reason="finding H4", strict=True) if "katakana" in name else ())
+        for name in ORDINARY
+    ],
+)
 def test_ordinary_studies_are_not_refused(name: str, tmp_path: Path) -> None:
     record, outputs = anonymized(tmp_path, saved(ORDINARY[name]()))
     assert "error" not in record
@@ -336,7 +345,6 @@ def test_pseudonyms_go_by_patient_and_issuer(tmp_path: Path) -> None:
     assert len({patient for patient, _ in found.values()}) == 3
 
 
-@pytest.mark.xfail(reason="finding G1", strict=True)
 def test_what_the_basic_profile_wrote_can_be_anonymised_again(tmp_path: Path) -> None:
     inner = Dataset()
     inner.AcquisitionDateTime = f"{DAY}101500"
