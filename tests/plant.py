@@ -97,7 +97,7 @@ def identity(p: Planter) -> None:
     ds.file_meta.MediaStorageSOPInstanceUID = uids[0x00080018]
     p.uid((0x00020003,), uids[0x00080018])
     ds.PatientName, ds.PatientID = person.name, person.patient_id
-    p.act(Kind.TEXT_REMOVED, (0x00100010,), person.name.split("=")[0].replace("^", " ").strip())
+    p.act(Kind.TEXT_REMOVED, (0x00100010,), person.name.split("^")[0])
     p.act(Kind.PATID_CONSISTENT, (0x00100020,), person.patient_id)
     p.act(Kind.TEXT_NOTNULL, (0x00100010,))
     if person.issuer:
@@ -263,8 +263,10 @@ def graphics(p: Planter) -> None:
         (0x04000561, "SQ", Sequence([original])), (0xFFFCFFFC, "OB", even(person.written[0])),
     ):  # fmt: skip
         ds.add_new(tag, vr, value)
-        p.act(Kind.TEXT_REMOVED, (tag,), person.patient_id)
-    p.act(Kind.TEXT_REMOVED, (0x60020022,), person.written[0])
+        if isinstance(value, str | bytes):
+            p.act(Kind.TEXT_REMOVED, (tag,), value if isinstance(value, str) else value.decode().strip())
+    p.act(Kind.TEXT_REMOVED, (0x00880200,), person.patient_id)
+    p.act(Kind.TEXT_REMOVED, (0xFFFAFFFA,), person.patient_id)
     p.act(Kind.TEXT_REMOVED, (0x04000561,), person.institution)
 
 

@@ -75,3 +75,13 @@ def readable(data: bytes) -> bytes:
         body = data[data.index(b"\x02\x00\x13\x00") + 8 + 6 :]
         data += inflater.decompress(body)
     return data
+
+
+def test_the_key_and_the_search_find_fault_with_what_was_never_anonymised(corpus: plant_corpus.Corpus) -> None:
+    score = answer_key.check(corpus.key, "tcia", corpus.studies)
+    for kind in (Kind.DATE_SHIFTED, Kind.UID_CHANGED, Kind.PATID_CONSISTENT):
+        assert score.passed[kind] == 0
+    assert score.passed[Kind.TEXT_REMOVED] < score.total[Kind.TEXT_REMOVED] / 10
+    path = next(corpus.studies.rglob(f"*{PEOPLE[0].patient_id}/*_0.dcm"))
+    left = left_in({"": readable(path.read_bytes())}, PEOPLE[0].secrets())
+    assert len(left) > len(PEOPLE[0].secrets()) / 2
