@@ -35,7 +35,6 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGExtended12Bit
 
 OWN = {"BN-77123", "Nguyễn An Bình", "ACC990217"}
 JAPANESE = ["", "ISO 2022 IR 87"]
@@ -71,14 +70,24 @@ def _nested(**elements: object) -> bytes:
     return saved(ct(ProcedureCodeSequence=Sequence([inner])))
 
 
-def _jpeg(change: Callable[[bytes], list[bytes]]) -> bytes:
-    source = pydicom.dcmread(str(get_testdata_file("JPGExtended.dcm", download=False)))
-    dataset = ct(Rows=source.Rows, Columns=source.Columns)
-    dataset.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+def _compressed(change: Callable[[bytes], list[bytes]], name: str = "JPGExtended.dcm") -> bytes:
+    source = pydicom.dcmread(str(get_testdata_file(name, download=False)))
+    shape = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+    dataset = ct(**{keyword: source[keyword].value for keyword in shape})
+    dataset.file_meta.TransferSyntaxUID = source.file_meta.TransferSyntaxUID
     frames = change(get_frame(source.PixelData, 0))
     dataset.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2) for frame in frames], has_bot=False)
     dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     return saved(dataset)
+
+
+def _behind(said: bytes, name: str) -> bytes:
+    return _compressed(lambda frame: [frame + said], name)
+
+
+def _jpeg_2000_comment(frame: bytes, said: bytes) -> list[bytes]:
+    at = frame.index(b"\xff\x52")
+    return [frame[:at] + b"\xff\x64" + struct.pack(">HH", len(said) + 4, 1) + said + frame[at:]]
 
 
 def _marker(frame: bytes, code: int) -> list[bytes]:
@@ -174,9 +183,25 @@ CASES: dict[str, Case] = {
     "group 0006": (lambda: _before_all(0x00060110), OWN),
     "a group length": (lambda: spliced(saved(ct()), element(0x00100000, "UL", b"BN-77123")), OWN),
     "a retired tag": (lambda: _with(0x00084000, "LT", SAID), OWN),
-    "a JPEG comment": (lambda: _jpeg(lambda frame: _marker(frame, 0xFE)), OWN),
-    "a JPEG application segment": (lambda: _jpeg(lambda frame: _marker(frame, 0xE5)), OWN),
-    "a fragment after the image": (lambda: _jpeg(lambda frame: [frame, SAID.encode()]), OWN),
+    "a JPEG comment": (lambda: _compressed(lambda frame: _marker(frame, 0xFE)), OWN),
+    "a JPEG application segment": (lambda: _compressed(lambda frame: _marker(frame, 0xE5)), OWN),
+    "a fragment after the image": (lambda: _compressed(lambda frame: [frame, SAID.encode()]), OWN),
+    "a JPEG 2000 comment": (
+        lambda: _compressed(lambda frame: _jpeg_2000_comment(frame, SAID.encode()), "MR_small_jp2klossless.dcm"), OWN,
+    ),
+    "behind JPEG-LS": (lambda: _behind(SAID.encode(), "MR_small_jpeg_ls_lossless.dcm"), OWN),
+    "behind RLE": (lambda: _behind(SAID.encode(), "MR_small_RLE.dcm"), OWN),
+    "in the head of RLE": (
+        lambda: _compressed(lambda frame: [frame[:44] + SAID.encode()[:20] + frame[64:]], "MR_small_RLE.dcm"),
+        {"Nguyễn An"},
+    ),
+    "a stranger in a JPEG 2000 comment": (
+        lambda: _compressed(lambda frame: _jpeg_2000_comment(frame, STRANGER.encode()), "MR_small_jp2klossless.dcm"),
+        {STRANGER},
+    ),
+    "a stranger in a fragment": (lambda: _compressed(lambda frame: [frame, STRANGER.encode()]), {STRANGER}),
+    "a stranger behind RLE": (lambda: _behind(STRANGER.encode(), "MR_small_RLE.dcm"), {STRANGER}),
+    "a stranger in a look-up table": (lambda: _with(0x00281201, "OW", STRANGER.encode()), {STRANGER}),
     "behind float pixels": (_float_pixels, OWN),
     "behind the pixels": (lambda: saved(ct(PixelData=bytes(128) + SAID.encode() + b"  ")), OWN),
     "an extended offset table": (lambda: saved(ct(ExtendedOffsetTable=b"BN-77123")), OWN),
@@ -191,12 +216,17 @@ CASES: dict[str, Case] = {
     "a name where the name should be split": (lambda: saved(ct(OperatorsName=f"{STRANGER}=x=y")), {STRANGER}),
 }  # fmt: skip
 # Findings that are open, by case and preset.
+_COPIED = {
+    "behind RLE": "G4", "in the head of RLE": "G4", "a stranger behind RLE": "G4", "a stranger in a fragment": "G5",
+    "a stranger in a JPEG 2000 comment": "G5", "a stranger in a look-up table": "G5",
+}  # fmt: skip
 OPEN: dict[str, dict[str, str]] = {
     "tcia": {
+        **_COPIED,
         "a Cyrillic name in capitals": "H3",
         "a Greek name in capitals": "H3",
     },
-    "basic": {},
+    "basic": _COPIED,
 }  # fmt: skip
 
 
