@@ -45,6 +45,7 @@ man: $(VENV)/.installed
 	$(BIN)/python -m petct_cli.cli.man man
 
 bench: $(VENV)/.installed-dev
+	$(PIP) -e '.[bench]'
 	$(BIN)/python tests/bench.py
 
 # --- sample data -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_anonymize
+
 os.environ["OMP_NUM_THREADS"] = "1"
 ROUNDS = 5
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -59,32 +61,6 @@ def studies(folder: Path) -> list[Path]:
     command = [sys.executable, "-m", "petct_cli", "phantom", "--studies", "2", "-o", str(folder / "raw")]
     subprocess.run(command, capture_output=True, check=True)
     return sorted((folder / "raw").iterdir())
-
-
-def anonymize(folder: Path, found: list[Path]) -> None:
-    import pydicom
-
-    from petct_cli.dicom.deid.pseudonyms import load_key
-    from petct_cli.dicom.scan import scan_studies
-    from petct_cli.stages.anonymize import Anonymize
-
-    files = [path for study in found for path in study.rglob("*.dcm")]
-    key = load_key(folder / "key", new=True)
-    records = list(scan_studies(found))
-
-    def ours() -> None:
-        shutil.rmtree(folder / "clean", ignore_errors=True)
-        stage = Anonymize(out=folder / "clean", key=key)
-        for record in records:
-            assert all(result.error is None for result in stage(record))
-
-    def theirs() -> None:
-        shutil.rmtree(folder / "copied", ignore_errors=True)
-        (folder / "copied").mkdir()
-        for number, path in enumerate(files):
-            pydicom.dcmread(path).save_as(folder / "copied" / f"{number}.dcm")
-
-    compare("anonymize, every safety on", ours, theirs, "dcmread+save_as", "files/s", len(files))
 
 
 def convert(folder: Path, found: list[Path]) -> None:
@@ -187,7 +163,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(io.StringIO()):
         folder = Path(name)
         found = studies(folder)
-        anonymize(folder, found)
+        bench_anonymize.bench(folder, found)
         convert(folder, found)
     pair()
     if importlib.util.find_spec("rouge_score"):
