@@ -216,25 +216,14 @@ CASES: dict[str, Case] = {
     "a name where the name should be split": (lambda: saved(ct(OperatorsName=f"{STRANGER}=x=y")), {STRANGER}),
 }  # fmt: skip
 # Findings that are open, by case and preset.
-_COPIED = {
-    "behind RLE": "G4", "in the head of RLE": "G4", "a stranger behind RLE": "G4", "a stranger in a fragment": "G5",
-    "a stranger in a JPEG 2000 comment": "G5", "a stranger in a look-up table": "G5",
-}  # fmt: skip
-OPEN: dict[str, dict[str, str]] = {
-    "tcia": {
-        **_COPIED,
-        "a Cyrillic name in capitals": "H3",
-        "a Greek name in capitals": "H3",
-    },
-    "basic": _COPIED,
-}  # fmt: skip
+OPEN = {"a stranger in a look-up table": "look-up tables stay, and are searched for the study's own values only"}
 
 
 def marked(cases: Iterable[tuple[str, str]]) -> list[object]:
     """Return parameters (name, preset), those of open findings expected to fail."""
     return [
-        pytest.param(name, preset, marks=pytest.mark.xfail(reason=f"finding {OPEN[preset][name]}", strict=True))
-        if name in OPEN[preset]
+        pytest.param(name, preset, marks=pytest.mark.xfail(reason=OPEN[name], strict=True))
+        if name in OPEN
         else pytest.param(name, preset)
         for name, preset in cases
     ]
@@ -306,13 +295,7 @@ ORDINARY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="finding H4", strict=True) if "katakana" in name else ())
-        for name in ORDINARY
-    ],
-)
+@pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_studies_are_not_refused(name: str, tmp_path: Path) -> None:
     record, outputs = anonymized(tmp_path, saved(ORDINARY[name]()))
     assert "error" not in record

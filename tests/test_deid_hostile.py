@@ -230,3 +230,12 @@ def test_a_private_sequence_of_a_safe_creator_goes(tmp_path: Path) -> None:
     item.PatientComments = "SOMEBODY"
     dataset.add_new(0x0009100D, "SQ", Sequence([item]))
     assert b"SOMEBODY" not in deidentify(saved(dataset), tmp_path)[0]
+
+
+def test_letters_that_look_latin_fold_like_what_they_look_like_and_like_their_capitals() -> None:
+    from petct_cli.core.lookalikes import LATIN_OF
+    from petct_cli.dicom.deid.folding import fold
+
+    assert [letter for letter, latin in LATIN_OF.items() if fold(letter)[0] != fold(latin)[0]] == []
+    for name in ("Петров Иван", "Διονύσιος Παπαδόπουλος", "Nguyễn Văn Ơn", "Groß Jürgen"):
+        assert fold(name)[0].replace("ς", "σ") == fold(name.upper())[0]

@@ -29,9 +29,9 @@ def fold(text: str) -> tuple[str, list[int] | None]:
 def _fold_character(character: str) -> str:
     if character in "đĐðÐ":
         return "d"
-    character = FOLDED_LATIN_OF.get(character, character)
     if unicodedata.category(character) == "Cf":
         # Zero-width spaces and soft hyphens are not seen, and so hide nothing.
         return ""
     parts = unicodedata.normalize("NFKD", character)
-    return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
+    bare = (part for part in parts if not unicodedata.combining(part))
+    return "".join(FOLDED_LATIN_OF.get(part, part) for part in bare).casefold()
