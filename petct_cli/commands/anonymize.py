@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,9 @@ import typer
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
+from petct_cli.cli.sources import BadLine, Item, as_items, is_manifest, read_records
 from petct_cli.core.jsonl import BadLineError
+from petct_cli.core.scratch import scratch_folder
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -23,7 +25,7 @@ def main(
     key_file: Annotated[Path, typer.Option(metavar="FILE", help="Secret key of all pseudonyms (mode 0600).")],
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH|FILE|-", help="DICOM files and folders, or study records (.jsonl, stdin)."),
+        typer.Argument(metavar="PATH|FILE|-", help="DICOM folders, files and archives, or study records."),
     ] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make the key file if it is not there yet.")] = False,
     profile: Annotated[str, typer.Option(metavar="NAME", help="Rules of PS3.15 Annex E: tcia or basic.")] = "tcia",
@@ -49,7 +51,8 @@ def main(
     patient move by the same whole days, times stay, private elements go except those SUV needs. Pixels are copied bit
     for bit. SUV is computed before and after and must be identical; what was written is searched for the patient's own
     values. Secondary captures, dose screens, structured reports and documents are set aside and listed. Faces stay in
-    the CT. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in them. Streams.
+    the CT. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in them. Archives
+    (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end. Streams.
 
     Example:
 
@@ -70,8 +73,11 @@ def main(
     )
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
-    sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    run(stage, _with_warning(map(_without_values, chain(*sources))), shared)
+    with scratch_folder() if folders else nullcontext() as scratch:
+        note = None if shared.dry_run else stage.note_bad_file
+        found = as_items(studies_in(folders, scratch, note)) if scratch else ()
+        records = map(_without_values, read_records(manifests)) if manifests else ()
+        run(stage, _with_warning(chain(found, records)), shared)
 
 
 def _without_values(item: Item) -> Item:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from struct import error as struct_error
 from typing import Any
@@ -178,6 +178,7 @@ def _values(
             found[name] = _plain(data[start + 8 : position], own_vr, vr or own_vr)
 
 
+@lru_cache(maxsize=4096)
 def _plain(value: bytes, own_vr: bytes, vr: bytes) -> str:
     """Return a value on whose text all character sets agree."""
     cleaned = value.strip(b" \0")
@@ -193,13 +194,20 @@ def _head(found: dict[str, str]) -> Head:
     sop_class = found.get("SOPClassUID")
     if not sop_class:
         raise UndecidedError
-    sizes = {name: to_number(found.get(name)) for name in ("PatientSize", "PatientWeight")}
+    get = found.get
     return Head(
-        found.get("StudyInstanceUID") or None,
-        found.get("SeriesInstanceUID") or None,
-        found.get("SOPInstanceUID") or None,
-        found.get("Modality") or _MODALITIES_BY_CLASS.get(sop_class, "unknown"),
-        _facts(found, sizes),
+        get("StudyInstanceUID") or None,
+        get("SeriesInstanceUID") or None,
+        get("SOPInstanceUID") or None,
+        get("Modality") or _MODALITIES_BY_CLASS.get(sop_class, "unknown"),
+        _facts(
+            get("PatientID"),
+            get("StudyDate"),
+            get("PatientSex"),
+            get("PatientAge"),
+            to_number(get("PatientSize")),
+            to_number(get("PatientWeight")),
+        ),
     )
 
 
@@ -228,26 +236,21 @@ def slow_head(path: str | os.PathLike[str]) -> Head | None:
         text(head, "SOPInstanceUID"),
         text(head, "Modality") or _MODALITIES_BY_CLASS.get(sop_class, "unknown"),
         _facts(
-            {name: text(head, name) for name in ("PatientID", "StudyDate", "PatientSex", "PatientAge")},
-            {name: number(head, name) for name in ("PatientSize", "PatientWeight")},
+            *(text(head, name) for name in ("PatientID", "StudyDate", "PatientSex", "PatientAge")),
+            *(number(head, name) for name in ("PatientSize", "PatientWeight")),
         ),
     )
 
 
-def _facts(found: Mapping[str, str | None], sizes: Mapping[str, float | None]) -> tuple[tuple[str, Any], ...]:
+@lru_cache(maxsize=256)
+def _facts(
+    patient: str | None, date: str | None, sex: str | None, age: str | None, height: float | None, weight: float | None
+) -> tuple[tuple[str, Any], ...]:
     facts: list[tuple[str, Any]] = []
-    patient = found.get("PatientID")
     if patient:
         facts.append(("patient", hashlib.sha256(patient.encode()).hexdigest()[:16]))
-    day = to_date(found.get("StudyDate"))
+    day = to_date(date)
     if day is not None:
         facts += [("study_date", day.isoformat()), ("dates", "full")]
-    for name, keyword in (("sex", "PatientSex"), ("age", "PatientAge")):
-        value = found.get(keyword)
-        if value:
-            facts.append((name, value))
-    for name, keyword in (("height_m", "PatientSize"), ("weight_kg", "PatientWeight")):
-        size = sizes[keyword]
-        if size:
-            facts.append((name, size))
-    return tuple(facts)
+    told = {"sex": sex, "age": age, "height_m": height, "weight_kg": weight}
+    return (*facts, *((name, value) for name, value in told.items() if value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,40 +13,65 @@ from typing import ClassVar
 
 import orjson
 
-from petct_cli.core.errors import ExitCode, InputError, OutputError, PetctError, RecordError, UsageError
+from petct_cli.core.errors import ExitCode, InputError, InputFault, OutputError, PetctError, RecordError, UsageError
 from petct_cli.core.hashing import sha256_bytes, sha256_file
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
 from petct_cli.dataset.matching import load_reports
+from petct_cli.dicom.archives import origin_of
 from petct_cli.dicom.deid.profile import load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, survey_study
 from petct_cli.dicom.deid.syntax import DicomSyntaxError, read_dicom
-from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of, stumps_of
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
-def studies_in(paths: Sequence[Path]) -> Iterator[Study]:
-    """Yield a record per study found below `paths`; messages name a path by its place among the arguments only.
+def studies_in(
+    paths: Sequence[Path], scratch: Path, note: Callable[[str, FileError], None] | None = None
+) -> Iterator[Study | InputFault]:
+    """Yield a record per study found below `paths`, and first what gives none; a path is told by its number only.
+
+    Parameters
+    ----------
+    scratch
+        A private folder that archives are unpacked to: it must outlive the work on the records.
+    note
+        Gets the real path of each bad file, for the private log.
 
     Raises
     ------
     InputError
-        ``no_such_path``, ``unreadable_path``, ``no_dicom``.
+        ``no_such_path``, ``no_dicom``.
     """
-    from petct_cli.dicom.scan import scan_studies
+    from petct_cli.dicom.archives import Unpacker
+    from petct_cli.dicom.scan import log_left_out, scan, study_record
 
     for place, path in enumerate(paths, start=1):
         if not path.exists():
             raise InputError("no_such_path", f"argument {place}: no such file or folder")
+    found = scan(paths, scratch, Unpacker(scratch))
+    log_left_out(found, name_files=False)
+    for fault in found.faults():
+        if note is not None:
+            note("", FileError(fault.code, fault.message, fault.shown))
+        yield InputFault(f"{fault.what} {fault.place}", fault.code, fault.message)
+    lost = 0
+    for path in found.unreadable(named=True, lost=True):
+        lost += 1
+        if note is not None:
+            note("", FileError("dicom_damaged", "damaged", path))
+    if lost:
+        yield InputFault(
+            "input", "dicom_damaged", f"{lost} damaged files lie in no study's folder, so none tells of them"
+        )
     try:
-        yield from scan_studies(paths)
+        yield from map(study_record, found.studies())
     except InputError as error:
-        said = {"no_dicom": "no DICOM file in what was given", "unreadable_path": "a folder cannot be read"}
-        raise InputError(error.code, said.get(error.code, "the input cannot be scanned")) from None
+        raise InputError(error.code, "no DICOM file in what was given") from None
 
 
 def refuse_inside(out: Path, path: Path | None, option: str, code: str) -> None:
@@ -149,11 +174,13 @@ class Anonymize:
         return Study.model_validate({"id": self.key.study(record.id)})
 
     def _study(self, record: Study) -> list[Record]:
-        files = files_of(record)
+        hashed = sorted((self.key.fingerprint(sha256_file(path)), path) for path in files_of(record))
+        # In an order that is theirs, wherever and under whatever names they lie.
+        hashes, files = [digest for digest, _ in hashed], [path for _, path in hashed]
         source = report_of(record)
         truth = bytes_of(record.truth.lesions if record.truth else None, "truth_missing")
         name = self._name_of(record, files)
-        hashes = [self.key.fingerprint(sha256_file(path)) for path in files]
+        self._refuse_stumps(record, name)
         inputs = [
             *sorted(hashes),
             *(self.key.fingerprint(sha256_bytes(data)) for data in (source, truth) if data is not None),
@@ -192,11 +219,19 @@ class Anonymize:
                 return self.key.study(raw_study_id(uid))
         return self.key.study(record.id)
 
+    def _refuse_stumps(self, record: Study, name: str) -> None:
+        """Refuse a study beside whose files the scan found what is left of one: it may be a slice."""
+        for ordinal, path in stumps_of(record):
+            error = FileError("dicom_truncated", f"series {ordinal}: a file is cut short", path)
+            self.note_bad_file(name, error)
+            raise error
+
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""
         if self.private_log is None:
             return
-        line = orjson.dumps({"study": study, "code": error.code, "path": str(error.path)}) + b"\n"
+        path = os.fsencode(origin_of(error.path)).decode("utf-8", "backslashreplace")
+        line = orjson.dumps({"study": study, "code": error.code, "path": path}) + b"\n"
         try:
             descriptor = os.open(self.private_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
