@@ -14,8 +14,7 @@ import typer
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import BadLine, Item, as_items, is_manifest, read_records
-from petct_cli.core.jsonl import BadLineError
+from petct_cli.cli.sources import Item, as_items, is_manifest, read_records, without_values
 from petct_cli.core.scratch import scratch_folder
 
 
@@ -76,16 +75,8 @@ def main(
     with scratch_folder() if folders else nullcontext() as scratch:
         note = None if shared.dry_run else stage.note_bad_file
         found = as_items(studies_in(folders, scratch, note)) if scratch else ()
-        records = map(_without_values, read_records(manifests)) if manifests else ()
+        records = map(without_values, read_records(manifests)) if manifests else ()
         run(stage, _with_warning(chain(found, records)), shared)
-
-
-def _without_values(item: Item) -> Item:
-    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
-    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
-        return item
-    message = "the line is no record that petct can read"
-    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))
 
 
 def _with_warning(items: Iterable[Item]) -> Iterator[Item]:

@@ -62,12 +62,10 @@ def as_named(series: list[Series], scratch: Path) -> list[Series]:
     from petct_cli.dicom.archives import shown_in
 
     def named(one: Series) -> Series:
-        fields = {}
-        if one.dir is not None:
-            fields["dir"] = shown_in(scratch, one.dir)
-        if one.files is not None:
-            fields["files"] = [shown_in(scratch, name) for name in one.files]
-        return one.model_copy(update=fields)
+        folder = one.dir if one.dir is None else shown_in(scratch, one.dir)
+        files = one.files if one.files is None else [shown_in(scratch, name) for name in one.files]
+        kept = {"dir": folder, "files": files}
+        return one.model_copy(update={name: value for name, value in kept.items() if value is not None})
 
     return [named(one) for one in series]
 
