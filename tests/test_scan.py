@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +15,10 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.dicom.read import NotDicomError, UnreadableDicomError, quiet_pydicom, read_instance, stored_values
-from petct_cli.dicom.scan import Scan, scan_studies, series_files, study_id, study_record
-from petct_cli.dicom.scan import scan as scan_into
+from petct_cli.dicom.scan import scan, scan_studies, series_files, study_id, study_record
 from petct_cli.dicom.scan_index import ScannedStudy
 
 SLICES = np.arange(3 * 4 * 6).reshape(3, 4, 6) - 20
-
-
-def scan(paths: list[Path]) -> Scan:
-    """The scan of `paths`, whose index nothing needs to find again."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return scan_into(paths, Path(scratch))
 
 
 def studies(*paths: Path) -> list[ScannedStudy]:

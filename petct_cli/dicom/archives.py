@@ -28,7 +28,7 @@ MARK = "!"
 _SHARE = 0.9
 _CHUNK = 1 << 20
 _CHECK_BYTES, _CHECK_MEMBERS = 16 << 20, 256
-_LONGEST_NAME, _LONGEST_PLACE = 255, 2048  # bytes, as file systems count
+_LONGEST_NAME, _LONGEST_PLACE, _DEEPEST_PLACE = 255, 2048, 64  # bytes, bytes, folders
 _SUFFIXES = re.compile(r"(?:\.tar)?\.(?:zip|tar|tgz|tbz2?|txz|gz|bz2|xz)$", re.IGNORECASE)
 
 
@@ -161,8 +161,8 @@ def safe_parts(name: str) -> tuple[str, ...]:
     """
     plain = name.replace("\0", "_").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     parts = tuple(_short(part) for part in plain.split("/") if part not in ("", ".", ".."))
-    if len(os.fsencode("/".join(parts))) > _LONGEST_PLACE:
-        return ("~", _digest(name))
+    if len(parts) > _DEEPEST_PLACE or len("/".join(parts).encode()) > _LONGEST_PLACE:
+        return ("~" + _digest("/".join(parts[:-1])), parts[-1])
     return parts
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.core.records import Series, Study
-from petct_cli.core.scratch import scratch_folder
 from petct_cli.dicom.archives import Unpacker
 from petct_cli.dicom.read import SHORTEST, quiet_pydicom
 from petct_cli.dicom.scan_index import Fault, ScanIndex, ScannedStudy, disk_faults, name_shape, study_id
@@ -85,15 +84,13 @@ class Scan:
             yield from self._index.studies(named=named)
 
 
-def scan(paths: Iterable[Path | str], scratch: Path, unpacker: Unpacker | None = None) -> Scan:
+def scan(paths: Iterable[Path | str], unpacker: Unpacker | None = None) -> Scan:
     """Walk `paths` and group what is DICOM.
 
     Files without a Study or Series Instance UID are grouped by their folder (and modality).
 
     Parameters
     ----------
-    scratch
-        A private folder for the index, which must outlive the result.
     unpacker
         Unpacks archives; without one they are only counted.
 
@@ -106,7 +103,7 @@ def scan(paths: Iterable[Path | str], scratch: Path, unpacker: Unpacker | None =
     """
     given = [Path(path) for path in paths]
     with disk_faults(), quiet_pydicom():
-        index = ScanIndex(scratch / "index.sqlite")
+        index = ScanIndex()
         walk = Walk(index, unpacker)
         for path in given:
             walk.go(path)
@@ -136,12 +133,11 @@ def scan_studies(paths: Iterable[Path | str], *, name_files: bool = False) -> It
     name_files
         Whether warnings may name damaged files; else they only count them, because names may hold a patient's.
     """
-    with scratch_folder() as scratch:
-        found = scan(paths, scratch)
-        log_left_out(found, name_files=name_files)
-        if found.archives:
-            _log.warning("%d archives left out", found.archives)
-        yield from map(study_record, found.studies())
+    found = scan(paths)
+    log_left_out(found, name_files=name_files)
+    if found.archives:
+        _log.warning("%d archives left out", found.archives)
+    yield from map(study_record, found.studies())
 
 
 def log_left_out(found: Scan, *, name_files: bool) -> None:

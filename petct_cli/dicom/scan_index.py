@@ -118,20 +118,20 @@ def disk_faults() -> Iterator[None]:
 
 
 class ScanIndex:
-    """The index of one scan in a new file at `path`; the images of one study at a time come back from it.
+    """The index of one scan; the images of one study at a time come back from it.
 
-    The file loses its name at once, so that not even a killed run leaves what stands in it.
+    It is a temporary database of SQLite: a small one stays in memory, a large one goes to a file below TMPDIR (else
+    /var/tmp; mode 0600) that has no name, so that not even a killed run leaves what stands in it.
 
     A path is kept twice: as it lies on disk, and as `shown` to the user, who knows an archive and not where it lies
     unpacked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         # The scan may run in a thread of its own, and end in another.
-        self._data = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._data = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._data.executescript(_TABLES)
-        path.unlink()
-        self._data.execute("BEGIN")  # never ended: nobody else reads it, and it goes with its folder
+        self._data.execute("BEGIN")  # never ended: nobody else reads it
         self._waiting: list[tuple[Any, ...]] = []
         self._known: dict[tuple[int, bytes], int] = {}
         self._said: tuple[Any, ...] = ()

@@ -53,7 +53,7 @@ def studies_in(
     for place, path in enumerate(paths, start=1):
         if not path.exists():
             raise InputError("no_such_path", f"argument {place}: no such file or folder")
-    found = scan(paths, scratch, Unpacker(scratch))
+    found = scan(paths, Unpacker(scratch))
     log_left_out(found, name_files=False)
     for fault in found.faults():
         if note is not None:

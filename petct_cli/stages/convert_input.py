@@ -27,7 +27,7 @@ def studies_in(paths: Sequence[Path], scratch: Path) -> Iterator[Study | InputFa
     from petct_cli.dicom.archives import Unpacker
     from petct_cli.dicom.scan import log_left_out, scan, study_record
 
-    found = scan(paths, scratch, Unpacker(scratch))
+    found = scan(paths, Unpacker(scratch))
     log_left_out(found, name_files=True)
     for fault in found.faults():
         place = str(fault.shown).encode("utf-8", "backslashreplace").decode()
