@@ -349,7 +349,7 @@ def test_failed_and_foreign_records_lose_their_identity(petct: Petct, raw: Path)
     assert result.code == 1
 
 
-def test_runs_without_home_or_locale(petct: Petct, raw: Path) -> None:
+def test_runs_without_home_or_locale(petct: Petct, raw: Path, clean: Result) -> None:
     environment = {"LC_ALL": "C", "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent.parent)}
     result = petct(
         "anonymize", "raw.jsonl", "-o", "bare", "--key-file", "site.key", cwd=raw, env=environment, bare=True

@@ -15,9 +15,14 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.dicom.read import NotDicomError, UnreadableDicomError, quiet_pydicom, read_instance, stored_values
-from petct_cli.dicom.scan import scan, scan_studies, series_files, study_id
+from petct_cli.dicom.scan import scan, scan_studies, series_files, study_id, study_record
+from petct_cli.dicom.scan_index import ScannedStudy
 
 SLICES = np.arange(3 * 4 * 6).reshape(3, 4, 6) - 20
+
+
+def studies(*paths: Path) -> list[ScannedStudy]:
+    return list(scan(list(paths)).studies())
 
 
 def test_groups_by_uid_whatever_the_folders(tmp_path: Path) -> None:
@@ -27,9 +32,10 @@ def test_groups_by_uid_whatever_the_folders(tmp_path: Path) -> None:
     (tmp_path / "a" / "readme.txt").write_text("no DICOM")
     (tmp_path / "empty").write_bytes(b"")
     found = scan([tmp_path])
-    assert [study.id for study in found.studies] == [study_id("1.2.3.4"), study_id(STUDY_UID)]
+    first, second = found.studies()
+    assert [first.id, second.id] == [study_id("1.2.3.4"), study_id(STUDY_UID)]
     assert found.skipped == 2
-    record = found.studies[1].record()
+    record = study_record(second)
     assert [(one.modality, one.dir, one.files) for one in record.series] == [
         ("PT", str(tmp_path / "a"), ["x.dcm", "y", "z.IMA"]),
         ("CT", str(tmp_path / "b" / "deep" / "er"), None),
@@ -68,7 +74,7 @@ def test_overlapping_paths_links_and_circles_count_once(tmp_path: Path) -> None:
     os.symlink(tmp_path, tmp_path / "s" / "circle")
     os.symlink(tmp_path / "s" / "IM0000", tmp_path / "again")
     os.symlink(tmp_path / "nowhere", tmp_path / "dangling")
-    (study,) = scan([tmp_path, tmp_path / "s"]).studies
+    (study,) = studies(tmp_path, tmp_path / "s")
     assert sum(len(series.files) for series in study.series) == 3
 
 
@@ -83,7 +89,7 @@ def test_series_spread_over_folders(tmp_path: Path) -> None:
 def test_missing_uids_are_made_up_from_folder_and_images(tmp_path: Path) -> None:
     for place in ("one", "two"):
         write_series(tmp_path / place, "CT", SLICES, StudyInstanceUID=None, SeriesInstanceUID=None)
-    first, second = scan([tmp_path]).studies
+    first, second = studies(tmp_path)
     assert len(first.series) == len(second.series) == 1
     assert first.id == second.id  # the same images, wherever they lie
 
@@ -92,8 +98,8 @@ def test_damaged_file_is_named_and_does_not_end_the_scan(tmp_path: Path) -> None
     paths = write_series(tmp_path, "CT", SLICES)
     paths[1].write_bytes(paths[1].read_bytes()[:200])
     found = scan([tmp_path])
-    assert found.unreadable == (paths[1],)
-    record = found.studies[0].record()
+    assert list(found.unreadable()) == [paths[1]]
+    record = study_record(*found.studies())
     assert record.series[0].files == ["IM0000", "IM0002"]
     assert (record.series[1].set_aside, record.series[1].files) == ("unreadable", ["IM0001"])
 
@@ -105,12 +111,13 @@ def test_dicomdir_is_not_an_image(tmp_path: Path) -> None:
     del directory.SOPClassUID
     directory.save_as(tmp_path / "DICOMDIR")
     found = scan([tmp_path])
-    assert (len(found.studies[0].series[0].files), found.skipped) == (3, 1)
+    (study,) = found.studies()
+    assert (len(study.series[0].files), found.skipped) == (3, 1)
 
 
 def test_nothing_to_scan(tmp_path: Path) -> None:
     with pytest.raises(InputError) as fault:
-        scan([tmp_path])
+        studies(tmp_path)
     assert fault.value.code == "no_dicom"
     with pytest.raises(InputError) as fault:
         scan([tmp_path / "none"])
@@ -150,7 +157,7 @@ def test_file_without_preamble(tmp_path: Path) -> None:
     del dataset.file_meta
     dataset.save_as(tmp_path / "bare", implicit_vr=True, little_endian=True)
     np.testing.assert_array_equal(stored_values(read_instance(tmp_path / "bare")), SLICES[0])
-    assert len(scan([tmp_path]).studies) == 1
+    assert len(studies(tmp_path)) == 1
 
 
 @pytest.mark.real

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from petct_cli.core.errors import InputError, UsageError
+from petct_cli.core.errors import InputError, InputFault, UsageError
 from petct_cli.core.jsonl import BadLineError, decode
 from petct_cli.core.records import Record
 
@@ -91,6 +91,23 @@ def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
             yield BadLine(f"{name}:{number}", fault)
             continue
         yield record
+
+
+def as_items(found: Iterable[Record | InputFault]) -> Iterator[Item]:
+    """Let faults of what was scanned be reported and counted as bad lines are."""
+    for item in found:
+        if isinstance(item, InputFault):
+            yield BadLine(item.place, BadLineError(item.code, item.message))
+        else:
+            yield item
+
+
+def without_values(item: Item) -> Item:
+    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
+    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
+        return item
+    message = "the line is no record that petct can read"
+    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))
 
 
 def is_manifest(path: str) -> bool:

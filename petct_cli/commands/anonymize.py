@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from petct_cli.cli import anonymize_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import is_manifest, read_records
+from petct_cli.cli.sources import as_items, is_manifest, read_records
 from petct_cli.cli.withheld import with_face_warning, without_values
 from petct_cli.core.errors import UsageError
+from petct_cli.core.scratch import scratch_folder
 from petct_cli.dicom.deid.profile import choose, option_helps
 
 
@@ -48,7 +50,7 @@ def main(
     for bit. SUV is computed before and after and must be identical; what was written is searched for the patient's own
     values. Secondary captures, dose screens, structured reports and documents are set aside and listed. Faces stay in
     the CT without --deface. Emits study records built anew: nothing of the input's paths, names, UIDs or numbers is in
-    them. Streams.
+    them. Archives (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end. Streams.
 
     Example:
 
@@ -81,6 +83,8 @@ def main(
     )
     manifests = [path for path in paths or ["-"] if is_manifest(path)]
     folders = [Path(path) for path in paths or [] if not is_manifest(path)]
-    sources = [*([studies_in(folders)] if folders else []), *([read_records(manifests)] if manifests else [])]
-    items = with_face_warning(map(without_values, chain(*sources)), deface=deface)
-    run(stage, items, shared, stage.watch())
+    with scratch_folder() if folders else nullcontext() as scratch:
+        note = None if shared.dry_run else stage.note_bad_file
+        found = as_items(studies_in(folders, scratch, note)) if scratch else ()
+        records = map(without_values, read_records(manifests)) if manifests else ()
+        run(stage, with_face_warning(chain(found, records), deface=deface), shared, stage.watch())

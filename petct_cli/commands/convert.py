@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,8 @@ import typer
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import BadLine, Item, is_manifest, read_records
+from petct_cli.cli.sources import BadLine, Item, as_items, is_manifest, read_records
+from petct_cli.core.scratch import scratch_folder
 
 
 class Format(StrEnum):
@@ -26,7 +28,8 @@ class Format(StrEnum):
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")],
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH|-", help="Folders of DICOM, or study records (.jsonl, -).")
+        list[str] | None,
+        typer.Argument(metavar="PATH|-", help="Folders or archives of DICOM, or study records (.jsonl)."),
     ] = None,
     grid: Annotated[
         str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")
@@ -40,7 +43,9 @@ def main(
     """Convert DICOM to volumes: CT in HU and PET in SUVbw, on one grid.
 
     Reads study records, or scans folders and groups what they hold by study and series. Takes one CT and one PET of
-    each study and says in the record why the others were set aside. Finished studies are not converted again. Streams.
+    each study and says in the record why the others were set aside. Finished studies are not converted again. Archives
+    (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end; records name what was in
+    them as archive!/member. Streams.
 
     Example:
 
@@ -48,7 +53,9 @@ def main(
     """
     from petct_cli.stages.convert import Convert
 
-    run(Convert(out, grid, form.value), _once_each(_studies(paths)), shared)
+    folders = [Path(path) for path in paths or () if not is_manifest(path)]
+    with scratch_folder() if folders else nullcontext() as scratch:
+        run(Convert(out, grid, form.value, scratch), _once_each(_studies(paths, folders, scratch)), shared)
 
 
 def _once_each(studies: Iterable[Item]) -> Iterator[Item]:
@@ -67,14 +74,13 @@ def _once_each(studies: Iterable[Item]) -> Iterator[Item]:
         yield item
 
 
-def _studies(paths: list[str] | None) -> Iterator[Item]:
+def _studies(paths: list[str] | None, folders: list[Path], scratch: Path | None) -> Iterator[Item]:
     """Yield the records of manifests, and where the first folder stands those of all: a study may span folders."""
-    folders = [path for path in paths or () if not is_manifest(path)]
+    from petct_cli.stages.convert_input import studies_in
+
     for path in paths or ["-"]:
         if is_manifest(path):
             yield from read_records([path])
-        elif folders:
-            from petct_cli.dicom.scan import scan_studies
-
-            yield from scan_studies(folders, name_files=True)
-            folders = []
+        elif scratch is not None:
+            yield from as_items(studies_in(folders, scratch))
+            scratch = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -49,6 +50,15 @@ class PetctError(Exception):
 
 class RecordError(PetctError):
     """One record cannot be processed; the rest of the stream goes on."""
+
+
+@dataclass(frozen=True)
+class InputFault:
+    """A part of the input that gives no record while others do: where it stands, and why as a code and a message."""
+
+    place: str
+    code: str
+    message: str
 
 
 class UsageError(PetctError):

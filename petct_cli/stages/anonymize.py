@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,17 +13,18 @@ from typing import Any, ClassVar
 
 import orjson
 
-from petct_cli.core.errors import ExitCode, InputError, OutputError, PetctError, RecordError, UsageError
+from petct_cli.core.errors import ExitCode, InputError, InputFault, OutputError, PetctError, RecordError, UsageError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
 from petct_cli.dataset.matching import load_reports
+from petct_cli.dicom.archives import origin_of
 from petct_cli.dicom.deid.crosswalk import CrosswalkFile
 from petct_cli.dicom.deid.profile import Choice, choose, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
 from petct_cli.dicom.deid.study import FileError, Survey, survey_study
-from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of
+from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of, stumps_of
 from petct_cli.stages.anonymize_pixels import PixelOptions, survey_let_out
 from petct_cli.stages.anonymize_reports import ReportsUsed
 from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
@@ -31,24 +32,48 @@ from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
-def studies_in(paths: Sequence[Path]) -> Iterator[Study]:
-    """Yield a record per study found below `paths`; messages name a path by its place among the arguments only.
+def studies_in(
+    paths: Sequence[Path], scratch: Path, note: Callable[[str, FileError], None] | None = None
+) -> Iterator[Study | InputFault]:
+    """Yield a record per study found below `paths`, and first what gives none; a path is told by its number only.
+
+    Parameters
+    ----------
+    scratch
+        A private folder that archives are unpacked to: it must outlive the work on the records.
+    note
+        Gets the real path of each bad file, for the private log.
 
     Raises
     ------
     InputError
-        ``no_such_path``, ``unreadable_path``, ``no_dicom``.
+        ``no_such_path``, ``no_dicom``.
     """
-    from petct_cli.dicom.scan import scan_studies
+    from petct_cli.dicom.archives import Unpacker
+    from petct_cli.dicom.scan import log_left_out, scan, study_record
 
     for place, path in enumerate(paths, start=1):
         if not path.exists():
             raise InputError("no_such_path", f"argument {place}: no such file or folder")
+    found = scan(paths, Unpacker(scratch))
+    log_left_out(found, name_files=False)
+    for fault in found.faults():
+        if note is not None:
+            note("", FileError(fault.code, fault.message, fault.shown))
+        yield InputFault(f"{fault.what} {fault.place}", fault.code, fault.message)
+    lost = 0
+    for path in found.unreadable(named=True, lost=True):
+        lost += 1
+        if note is not None:
+            note("", FileError("dicom_damaged", "damaged", path))
+    if lost:
+        yield InputFault(
+            "input", "dicom_damaged", f"{lost} damaged files lie in no study's folder, so none tells of them"
+        )
     try:
-        yield from scan_studies(paths)
+        yield from map(study_record, found.studies())
     except InputError as error:
-        said = {"no_dicom": "no DICOM file in what was given", "unreadable_path": "a folder cannot be read"}
-        raise InputError(error.code, said.get(error.code, "the input cannot be scanned")) from None
+        raise InputError(error.code, "no DICOM file in what was given") from None
 
 
 def refuse_inside(out: Path, path: Path | None, option: str, code: str) -> None:
@@ -176,6 +201,7 @@ class Anonymize:
             self.note_bad_file(self.key.study(record.id), error)
             raise
         name = self.key.study(record.id if survey.study_uid == record.id else raw_study_id(survey.study_uid))
+        self._refuse_stumps(record, name)
         if self.crosswalk is not None:
             # Before the work: who is behind a study that fails is asked most.
             pseudonym, values = self.key.patient(survey.patient), identity_of(survey, self.key, files)
@@ -212,19 +238,25 @@ class Anonymize:
         """Return what sees the written records and says at the end which reports nobody got."""
         return ReportsUsed(self)
 
+    def _refuse_stumps(self, record: Study, name: str) -> None:
+        """Refuse a study beside whose files the scan found what is left of one: it may be a slice."""
+        for ordinal, path in stumps_of(record):
+            error = FileError("dicom_truncated", f"series {ordinal}: a file is cut short", path)
+            self.note_bad_file(name, error)
+            raise error
+
     def note_bad_file(self, study: str, error: FileError) -> None:
         """Write the real path of a bad file to the private log, if there is one."""
-        self._note({"study": study, "code": error.code, "path": str(error.path)})
+        self._note({"study": study, "code": error.code, "path": _shown(origin_of(error.path))})
 
     def note_report(self, code: str, place: str) -> None:
         """Write the real place of a report that no study got to the private log, if there is one."""
-        self._note({"code": code, "path": place})
+        self._note({"code": code, "path": _shown(place)})
 
     def _note(self, told: dict[str, str]) -> None:
         if self.private_log is None:
             return
-        # A file name may hold bytes that are no text.
-        line = orjson.dumps({key: value.encode(errors="replace").decode() for key, value in told.items()}) + b"\n"
+        line = orjson.dumps(told) + b"\n"
         try:
             descriptor = os.open(self.private_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -237,6 +269,11 @@ class Anonymize:
             raise OutputError("private_log_unwritable", f"cannot write the private log: {fault.strerror}") from None
 
 
+def _shown(path: str | Path) -> str:
+    """Return a path as text, whatever bytes a file name holds."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def identity_of(survey: Survey, key: Key, files: Sequence[Path]) -> dict[str, Any]:
     """Return what the crosswalk seals: who the patient and which the study is, and where it was found."""
     return {
@@ -246,7 +283,7 @@ def identity_of(survey: Survey, key: Key, files: Sequence[Path]) -> dict[str, An
         "accession_number": survey.accession,
         "study_date": survey.facts.get("study_date", ""),
         "day_offset": key.day_offset(survey.patient),
-        "source": os.path.commonpath([path.parent for path in files]),
+        "source": _shown(os.path.commonpath([origin_of(path) for path in files])),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ def files_of(record: Study) -> list[Path]:
     if not found:
         raise RecordError("no_dicom", "the record names no files")
     return sorted(found)
+
+
+def stumps_of(record: Study) -> Iterator[tuple[int, Path]]:
+    """Yield the damaged files that the scan laid to a study and that are too short to be told from other files."""
+    from petct_cli.dicom.scan import UNREADABLE, is_stump, series_files
+
+    for ordinal, series in enumerate(record.series, start=1):
+        if series.set_aside == UNREADABLE:
+            yield from ((ordinal, path) for path in series_files(series) if is_stump(path))
 
 
 def report_of(record: Study) -> bytes | None:

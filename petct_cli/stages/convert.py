@@ -16,6 +16,7 @@ from petct_cli.core.jsonl import encode
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
+from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,8 @@ class Convert:
         ``pet``, ``ct``, ``native`` (each on its own) or ``iso:MM``.
     format
         ``b2nd`` or ``nifti``.
+    scratch
+        Where the archives that records name as ``archive!/member`` lie unpacked.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Convert:
     out: Path
     grid: str = "pet"
     format: str = "b2nd"
+    scratch: Path | None = None
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
@@ -86,7 +90,12 @@ class Convert:
             return [record]
         if not _SAFE_NAME.fullmatch(record.id):
             raise RecordError("unsafe_id", "the id of the study cannot name a folder")
-        sources = _sources(record)
+        with named_in_messages(self.scratch):
+            return self._study(record)
+
+    def _study(self, record: Study) -> list[Record]:
+        here = record if self.scratch is None else unpacked(record, self.scratch)
+        sources = _sources(here)
         if not sources:
             raise RecordError("no_image_series", "the study names no DICOM files of a CT or PET")
         hashes = [source.sha256 for source in sources]
@@ -94,7 +103,9 @@ class Convert:
         key = store.key([sha256_bytes(encode(record)), *hashes], self.options, self.version)
 
         def build(temporary: Path) -> list[Record]:
-            fields = self._convert(record, sources, temporary)
+            fields = self._convert(here, sources, temporary)
+            if self.scratch is not None:
+                fields["series"] = as_named(fields["series"], self.scratch)
             stamp = entry(self.name, self.version, self.options, hashes)
             return [record.with_fields(**fields, provenance=[*record.provenance, stamp])]
 

@@ -17,10 +17,9 @@ from petct_cli.dicom.deid.values import age_between, cap_age
 
 @dataclass(frozen=True)
 class Instance:
-    """One object of the study. `reason` says why it is quarantined; `place` is its number in the order of the input."""
+    """One object of the study: `reason` says why it is quarantined, `said` what its header tells of the study."""
 
     path: Path
-    place: int
     digest: str
     study_uid: str
     series_uid: str
@@ -29,6 +28,7 @@ class Instance:
     series_number: int
     instance_number: int
     reason: str | None
+    said: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,6 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
     patients: set[tuple[str, str]] = set()
     digests: list[str] = []
     seen: set[str] = set()
-    facts: dict[str, str] = {}
-    accession = manufacturer = ""
     not_dicom = duplicates = 0
     for place, path in enumerate(files, start=1):
         data = read_bytes(path)
@@ -122,7 +120,7 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
                 not_dicom += 1
                 continue
             raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
-        instance = _instance(dicom, path, place, digest, profile)
+        instance = _instance(dicom, path, digest, profile)
         if instance.reason == "dicomdir":
             instances.append(instance)
             continue
@@ -132,10 +130,6 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
             continue
         seen.add(digest)
         instances.append(instance)
-        manufacturer = manufacturer or dicom.text(0x00080070)
-        accession = accession or dicom.text(0x00080050)
-        for name, value in _facts(dicom).items():
-            facts.setdefault(name, value)
     study_uid = _one_study(instances, not_dicom) or made_up_uid
     if not study_uid:
         raise RecordError("no_study_uid", "the files have no StudyInstanceUID")
@@ -144,13 +138,18 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
         instances,
         key=lambda i: (i.modality, i.series_number, i.series_uid, i.instance_number, i.sop_uid, i.digest),
     )
+    # The first in this order that says something counts: it does not depend on where the files lie.
+    facts: dict[str, str] = {}
+    for instance in ordered:
+        for name, value in instance.said.items():
+            facts.setdefault(name, value)
     return Survey(
         study_uid=study_uid,
         patient=f"{patient_id}\\{issuer}" if patient_id else study_uid,
         patient_id=patient_id,
         issuer=issuer,
-        accession=accession,
-        manufacturer=manufacturer,
+        accession=facts.pop("accession", ""),
+        manufacturer=facts.pop("manufacturer", ""),
         images=tuple(instance for instance in ordered if instance.reason is None),
         quarantined=tuple(instance for instance in ordered if instance.reason is not None),
         not_dicom=not_dicom,
@@ -181,11 +180,10 @@ def _one_patient(patients: Collection[tuple[str, str]]) -> tuple[str, str]:
     return next(iter(numbers), ""), next(iter(issuers), "")
 
 
-def _instance(dicom: DicomBytes, path: Path, place: int, digest: str, profile: Profile) -> Instance:
+def _instance(dicom: DicomBytes, path: Path, digest: str, profile: Profile) -> Instance:
     modality, number = dicom.text(0x00080060).upper(), _integer(dicom.text(0x00200011))
     return Instance(
         path=path,
-        place=place,
         digest=digest,
         study_uid=dicom.text(0x0020000D),
         series_uid=dicom.text(0x0020000E) or f"{modality} {number}",
@@ -194,11 +192,14 @@ def _instance(dicom: DicomBytes, path: Path, place: int, digest: str, profile: P
         series_number=number,
         instance_number=_integer(dicom.text(0x00200013)),
         reason=quarantine_reason(dicom, profile),
+        said=_said(dicom),
     )
 
 
-def _facts(dicom: DicomBytes) -> dict[str, str]:
+def _said(dicom: DicomBytes) -> dict[str, str]:
     found = {
+        "accession": dicom.text(0x00080050),
+        "manufacturer": dicom.text(0x00080070),
         "study_date": dicom.text(0x00080020),
         "sex": dicom.text(0x00100040),
         "age": dicom.text(0x00101010),

@@ -106,6 +106,25 @@ def parse(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int = 
     return elements
 
 
+def element_at(buffer: Buffer, position: int, end: int, syntax: Syntax) -> Element:
+    """Return the element that starts at `position`.
+
+    Raises
+    ------
+    DicomSyntaxError
+        ``dicom_truncated`` when it reaches beyond `end`, ``dicom_damaged`` without a VR.
+    """
+    if syntax.explicit:
+        return _element(buffer, position, end, syntax, 0)
+    group, number, length = _IMPLICIT_HEAD.unpack_from(buffer, position)
+    tag, value = group << 16 | number, position + 8
+    if length == UNDEFINED:
+        return _undefined(buffer, tag, b"SQ", position, value, end, syntax, 0)
+    if value + length > end:
+        raise _truncated()
+    return Element(tag, vr_of(tag), position, value, value + length, value + length, False)
+
+
 def _is_padding(buffer: Buffer, position: int, end: int) -> bool:
     """Say whether nothing but NULs follows: some archives fill files up to whole blocks."""
     return all(not any(buffer[at : min(at + _PADDING_CHUNK, end)]) for at in range(position, end, _PADDING_CHUNK))
@@ -141,17 +160,6 @@ def _element(buffer: Buffer, position: int, end: int, syntax: Syntax, depth: int
     if value + length > end:
         raise _truncated()
     return Element(tag, vr, position, value, value + length, value + length, False)
-
-
-def element_at(buffer: Buffer, position: int, end: int, syntax: Syntax) -> Element:
-    """Return the element of any VR that starts at `position`, in any layout.
-
-    Raises
-    ------
-    DicomSyntaxError
-        ``dicom_truncated``, ``dicom_damaged``.
-    """
-    return _element(buffer, position, end, syntax, 0)
 
 
 def _undefined(
