@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -130,3 +132,35 @@ def test_what_cannot_be_read_fails_its_study_only(tmp_path: Path, name: str, dat
     with pytest.raises(RecordError) as caught:
         index.match(StudyKeys(names=["S1"]))
     assert caught.value.code == code
+
+
+def workbook(*rows: list[object]) -> bytes:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in rows:
+        book.active.append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def test_a_workbook_is_a_report_a_row(tmp_path: Path) -> None:
+    header: list[object] = ["Mã BN", "Ngày chụp", "Nội dung"]
+    first: list[object] = ["BN001", datetime(2024, 1, 3), "Lồng ngực: u phổi phải 12 mm"]
+    path = tmp_path / "reports.xlsx"
+    path.write_bytes(workbook([None, None], header, first, [], [4711.0, "04/01/2024", "Đầu - cổ: bình thường"]))
+    index = ReportIndex(load_reports(path))
+    assert index.size == 2
+    match = index.match(StudyKeys(patient=["BN001"], date="20240103"))
+    assert match is not None
+    assert match.by == "patient_date"
+    assert "12 mm" in str(match.entry.document)
+    match = index.match(StudyKeys(patient=["4711"], date="20240104"))
+    assert match is not None
+
+
+def test_what_is_called_a_workbook_and_is_none_is_an_unusable_report(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"not a workbook")
+    (entry,) = load_reports(tmp_path / "a.xlsx")
+    assert entry.fault == "report_format"

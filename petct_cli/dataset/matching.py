@@ -34,9 +34,9 @@ _FIELDS: dict[str, frozenset[str]] = {
 }
 _DOCUMENT_FIELDS = frozenset({"report", "text", "document", "bao cao", "noi dung"})
 _CONTAINERS = frozenset({"hanh chinh", "thong tin hanh chinh", "administrative", "metadata", "patient info"})
-_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt"})
+_SUFFIXES = frozenset({".xlsx", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt"})
 # Reports, but in no form that petct reads: they must not be passed over in silence.
-_OTHER_SUFFIXES = frozenset({".xlsx", ".xls", ".docx", ".doc", ".rtf", ".pdf", ".odt"})
+_OTHER_SUFFIXES = frozenset({".xls", ".docx", ".doc", ".rtf", ".pdf", ".odt"})
 _DELIMITERS = ",;\t|"
 _HEAD_FIELD = re.compile(
     r"(?:^|(?<=[;,.|\t])|(?<=\s-)|(?<=\s{2}))[ \t]*(?P<label>[^\W\d][^\n:;,.|]{0,38}?)[ \t]*:[ \t]*"
@@ -45,7 +45,7 @@ _HEAD_FIELD = re.compile(
 
 _FAULTS = {
     "report_encoding": "the report is in no encoding that petct can read, or in letters from before Unicode",
-    "report_format": "the report is in no form that petct reads; give JSON, CSV or text",
+    "report_format": "the report is in no form that petct reads; give JSON, CSV, XLSX or text",
 }
 
 
@@ -170,6 +170,9 @@ def _load(file: Path) -> Iterator[ReportEntry]:
     if suffix in _OTHER_SUFFIXES:
         yield ReportEntry({}, {}, file.stem, sha256_bytes(data), place, "report_format")
         return
+    if suffix == ".xlsx":
+        yield from _sheet_entries(file, data)
+        return
     try:
         text = decode_report(data)
     except RecordError as error:
@@ -194,6 +197,17 @@ def _load(file: Path) -> Iterator[ReportEntry]:
         fields: dict[str, str] = {}
         _gather(document, fields)
         yield ReportEntry(document, fields, file.stem, sha256_bytes(data), place)
+
+
+def _sheet_entries(file: Path, data: bytes) -> Iterator[ReportEntry]:
+    """Yield the rows of a workbook as reports; a file that is none is one unusable report."""
+    from petct_cli.dataset.spreadsheets import sheet_rows
+
+    try:
+        for where, row in sheet_rows(data):
+            yield _entry(row, "", f"{file}:{where}")
+    except InputError as error:
+        yield ReportEntry({}, {}, file.stem, sha256_bytes(data), str(file), error.code)
 
 
 def _delimiter(text: str) -> str:
