@@ -26,6 +26,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gallery": ("petct_cli.commands.gallery:main", "Show samples, images and scores on one HTML page."),
 }
 
+TOPICS: dict[str, tuple[str, str]] = {
+    "deid": ("petct_cli.dicom.deid.explain:manual", "What petct anonymize does to each attribute."),
+}
+"""Manual pages beside the commands' (section 7): name -> sections of text, one-line summary."""
+
 
 class LazyGroup(TyperGroup):
     """A command group that imports a command's module only when that command runs or shows its own help."""

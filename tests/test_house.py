@@ -111,7 +111,7 @@ def test_a_command_file_is_thin(name: str) -> None:
 
 
 def test_manual_pages_are_fresh() -> None:
-    written = {path.name: path.read_text("utf-8") for path in (REPOSITORY / "man").glob("*.1")}
+    written = {path.name: path.read_text("utf-8") for path in (REPOSITORY / "man").glob("*.[17]")}
     assert written == man.pages()
 
 

@@ -18,7 +18,9 @@ ProfileName = Annotated[str, typer.Option(metavar="NAME", help="tcia, basic or r
 Explain = Annotated[bool, typer.Option("--explain", help="Print every action in force, and do nothing.")]
 Reports = Annotated[
     Path | None,
-    typer.Option(metavar="FILE|DIR", help="Reports (JSON, JSONL, CSV, XLSX, text), matched by accession, patient, name."),
+    typer.Option(
+        metavar="FILE|DIR", help="Reports (JSON, JSONL, CSV, XLSX, text), matched by accession, patient, name."
+    ),
 ]
 KeepPeriod = Annotated[
     str | None, typer.Option(metavar="year|month", help="Keep this much of the true study date in the record.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,12 @@ EXIT_STATUS = (
 
 def pages() -> dict[str, str]:
     """Return the text of every manual page by file name."""
-    from petct_cli.app import COMMANDS, load_command
+    from petct_cli.app import COMMANDS, TOPICS, load_command
 
     found = {"petct.1": _overview(COMMANDS)}
+    for name, (sections, line) in TOPICS.items():
+        module, _, function = sections.partition(":")
+        found[f"petct-{name}.7"] = _topic_page(name, line, getattr(importlib.import_module(module), function)())
     for name, (_, line) in COMMANDS.items():
         found[f"petct-{name}.1"] = _command_page(name, line, load_command(name))
     return found
@@ -36,8 +41,8 @@ def _escape(text: str) -> str:
     return "\\&" + escaped if escaped.startswith((".", "'")) else escaped
 
 
-def _header(title: str) -> list[str]:
-    return [f'.TH {title.upper()} 1 "" "petct {__version__}" "petct manual"', ".nh", ".ad l"]
+def _header(title: str, section: int = 1) -> list[str]:
+    return [f'.TH {title.upper()} {section} "" "petct {__version__}" "petct manual"', ".nh", ".ad l"]
 
 
 def _overview(commands: dict[str, tuple[str, str]]) -> str:
@@ -63,6 +68,13 @@ def _overview(commands: dict[str, tuple[str, str]]) -> str:
         _escape("petct phantom --studies 20 -o raw | petct convert - -o vol | petct pair"),
         ".fi",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _topic_page(name: str, line: str, sections: Iterable[tuple[str, list[str]]]) -> str:
+    lines = [*_header(f"petct-{name}", 7), ".SH NAME", f"petct\\-{name} \\- {_escape(line)}"]
+    for heading, text in sections:
+        lines += [f".SH {_escape(heading)}", ".nf", *map(_escape, text), ".fi"]
     return "\n".join(lines) + "\n"
 
 
@@ -125,13 +137,13 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     fresh = pages()
     if "--check" in arguments[1:]:
-        known = {path.name: path.read_text() for path in folder.glob("*.1")}
+        known = {path.name: path.read_text() for path in folder.glob("*.[17]")}
         stale = sorted(name for name in fresh.keys() | known.keys() if fresh.get(name) != known.get(name))
         if stale:
             sys.stderr.write(f"stale manual pages (run make man): {', '.join(stale)}\n")
         return 1 if stale else 0
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.1"):
+    for path in folder.glob("*.[17]"):
         path.unlink()
     for name, text in fresh.items():
         (folder / name).write_text(text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from petct_cli.dicom.deid.plans import CHARSET, plan_for
-from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_table
+from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_table, presets
 from petct_cli.dicom.deid.vrs import vr_of
 
 # Where an attribute stands: compound codes depend on the IOD, and inside sequences the strongest action holds.
@@ -98,6 +98,40 @@ def explain(choice: Choice | str) -> Iterator[str]:
     yield "Everything else"
     for line in _elsewhere(profile):
         yield f"  {line}"
+
+
+def manual() -> Iterator[tuple[str, list[str]]]:
+    """Yield the sections of ``petct-deid(7)``: heading and lines, attributes grouped by what the presets do to them."""
+    edition = load_profile("tcia").edition
+    yield (
+        "DESCRIPTION",
+        [
+            "What petct anonymize does to each attribute under its presets: DICOM PS3.15 Annex E, Table E.1-1",
+            f"(edition {edition}), with the options of E.3 that the preset turns on. petct anonymize --explain says",
+            "the same for any set of switches.",
+        ],
+    )
+    for preset in presets():
+        yield f"OPTIONS OF {preset.upper()}", list(_options(load_profile(preset)))[1:]
+    by_words: dict[tuple[str, ...], list[Rule]] = {}
+    for row in zip(*(rules_in_force(preset) for preset in presets()), strict=True):
+        by_words.setdefault(tuple(rule.words for rule in row), []).append(row[0])
+    lines: list[str] = []
+    for words, rules in by_words.items():
+        said = zip(presets(), words, strict=True)
+        lines += [f"{preset}: {word}" for preset, word in said]
+        lines += [f"    ({rule.tag >> 16:04X},{rule.tag & 0xFFFF:04X})  {rule.name}" for rule in rules]
+        lines.append("")
+    yield "ATTRIBUTES THAT THE TABLE NAMES", lines
+    by_vr = [rules_by_vr(preset) for preset in presets()]
+    yield (
+        "ATTRIBUTES THAT NO ROW NAMES",
+        [
+            f"{vr}  " + "; ".join(f"{p}: {said[vr]}" for p, said in zip(presets(), by_vr, strict=True))
+            for vr in by_vr[0]
+        ],
+    )
+    yield "EVERYTHING ELSE, UNDER TCIA", list(_elsewhere(load_profile("tcia")))
 
 
 def _options(profile: Profile) -> Iterator[str]:
