@@ -35,7 +35,9 @@ _STARTS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 )
 _COMPRESSED: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _READ = frozenset({"zip", "tar", *_COMPRESSED})
+_NAMED_SO = re.compile(r"(?!\._).*\.(zip|t(ar|gz|bz2?|xz)|tar\.\w+|7z|rar|iso)", re.IGNORECASE | re.DOTALL)
 _CHECKSUM = re.compile(rb"[ 0-7]{1,7}[ \0]")
+_USTAR = slice(257, 262)
 _ISO_9660 = (32769, b"CD001")
 
 
@@ -69,16 +71,21 @@ def archive_kind(start: bytes) -> str | None:
     return "tar" if _is_tar_header(start[:START_BYTES]) else None
 
 
-def kind_of(file: BinaryIO, start: bytes) -> str | None:
-    """Return the kind of an open file (`archive_kind`), images of discs included."""
+def kind_of(file: BinaryIO, start: bytes, name: str) -> str | None:
+    """Return the kind of an open file that begins with `start`: `archive_kind`, ``disc image``, or by name ``unknown``.
+
+    The name alone counts only against a file: one that is called an archive and is none may be what a copy left of it.
+    """
     kind = archive_kind(start)
     if kind is None and len(start) >= START_BYTES:
         place, mark = _ISO_9660
-        return "disc image" if os.pread(file.fileno(), len(mark), place) == mark else None
-    return kind
+        kind = "disc image" if os.pread(file.fileno(), len(mark), place) == mark else None
+    return kind or ("unknown" if _NAMED_SO.fullmatch(name) else None)
 
 
 def _is_tar_header(block: bytes) -> bool:
+    if block[_USTAR] == b"ustar":
+        return True
     if len(block) < START_BYTES or not _CHECKSUM.match(block[148:156]):
         return False
     try:
@@ -108,6 +115,8 @@ def members(file: BinaryIO, kind: str, name: str, fits: Fits) -> Iterator[Member
         ``archive_unsupported``, ``archive_encrypted``, ``archive_damaged``. Modules below raise their own errors on
         damaged data, while members are read, too.
     """
+    if kind == "unknown":
+        raise ArchiveError("archive_damaged", "called an archive, and is none that petct knows", "copy it again")
     if kind not in _READ:
         raise ArchiveError("archive_unsupported", f"petct does not read {kind} archives", "unpack it first")
     if kind == "zip":
@@ -121,6 +130,11 @@ def members(file: BinaryIO, kind: str, name: str, fits: Fits) -> Iterator[Member
         return _tar_members(stream)
     if may_be_dicom(start) or archive_kind(start) is not None:
         return iter([Member(name, None, stream)])
+    # Damage shows at the end of the data only, and may be what hides an archive.
+    size = 0
+    while chunk := stream.read(1 << 20):
+        size += len(chunk)
+        fits(size, 0)
     return None
 
 

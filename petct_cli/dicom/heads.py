@@ -27,7 +27,6 @@ _MODALITIES_BY_CLASS = {"1.2.840.10008.5.1.4.1.1.2": "CT", "1.2.840.10008.5.1.4.
 # Tag -> keyword and VR, both the dictionary's.
 _WANTED: dict[int, tuple[str, bytes]] = {
     0x00080016: ("SOPClassUID", b"UI"),
-    0x00080018: ("SOPInstanceUID", b"UI"),
     0x00080020: ("StudyDate", b"DA"),
     0x00080060: ("Modality", b"CS"),
     0x00100020: ("PatientID", b"LO"),
@@ -50,6 +49,8 @@ class Head:
 
     Attributes
     ----------
+    instance_uid
+        Told only where there is no `study_uid`: nobody else asks for it.
     facts
         The record's fields about the patient, as far as this file knows them.
     """
@@ -178,7 +179,7 @@ def _values(
             found[name] = _plain(data[start + 8 : position], own_vr, vr or own_vr)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _plain(value: bytes, own_vr: bytes, vr: bytes) -> str:
     """Return a value on whose text all character sets agree."""
     cleaned = value.strip(b" \0")
@@ -191,14 +192,14 @@ def _plain(value: bytes, own_vr: bytes, vr: bytes) -> str:
 
 
 def _head(found: dict[str, str]) -> Head:
-    sop_class = found.get("SOPClassUID")
-    if not sop_class:
-        raise UndecidedError
     get = found.get
+    sop_class, study_uid = get("SOPClassUID"), get("StudyInstanceUID")
+    if not sop_class or not study_uid:
+        raise UndecidedError
     return Head(
-        get("StudyInstanceUID") or None,
+        study_uid,
         get("SeriesInstanceUID") or None,
-        get("SOPInstanceUID") or None,
+        None,
         get("Modality") or _MODALITIES_BY_CLASS.get(sop_class, "unknown"),
         _facts(
             get("PatientID"),
@@ -230,10 +231,11 @@ def slow_head(path: str | os.PathLike[str]) -> Head | None:
         if meta is not None and len(meta) > 0:
             raise UnreadableDicomError
         return None
+    study_uid = text(head, "StudyInstanceUID")
     return Head(
-        text(head, "StudyInstanceUID"),
+        study_uid,
         text(head, "SeriesInstanceUID"),
-        text(head, "SOPInstanceUID"),
+        text(head, "SOPInstanceUID") if study_uid is None else None,
         text(head, "Modality") or _MODALITIES_BY_CLASS.get(sop_class, "unknown"),
         _facts(
             *(text(head, name) for name in ("PatientID", "StudyDate", "PatientSex", "PatientAge")),

@@ -59,6 +59,8 @@ class Walk:
     def __init__(self, index: ScanIndex, unpacker: Unpacker | None) -> None:
         self._index = index
         self._unpacker = unpacker
+        if unpacker is not None:
+            index.first_visit(os.stat(unpacker.root))  # it may lie below what is given
         self._level = self._folders = self._archives = 0
         self.skipped = 0
         self.archives_left = 0
@@ -152,7 +154,7 @@ class Walk:
 
     def _other(self, frame: _Frame, name: bytes, file: io.FileIO, start: bytes) -> _Frame | None:
         """Look whether what is no DICOM is an archive of it."""
-        kind = kind_of(file, start)
+        kind = kind_of(file, start, os.fsdecode(name))
         if kind is None:
             return None
         if self._unpacker is None:
