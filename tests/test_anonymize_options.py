@@ -268,3 +268,105 @@ def test_an_object_without_a_patient_id_is_of_the_studys_patient(tmp_path: Path)
     record, written = anonymize([saved(ct()), saved(ct(PatientID="", SOPInstanceUID="1.2.3.4.5.7"))], tmp_path)
     assert "error" not in record
     assert {str(out.PatientID) for out in written} == {record["patient"]}
+
+
+def born(dataset: Dataset, _: int) -> None:
+    dataset.PatientBirthDate, dataset.PatientAge = "19280817", "095Y"
+    dataset.StudyDescription = "PET 17/08/1928"
+
+
+@pytest.mark.parametrize("preset", ["tcia", "basic", "research-full-dates"])
+def test_a_birth_date_is_taken_out_everywhere_and_never_moved(petct: Petct, tmp_path: Path, preset: str) -> None:
+    write_series(tmp_path / "in", "CT", np.zeros((2, 8, 8)), change=born)
+    text = f"Ông nam, 95 tuổi (17/08/1928), mã {PATIENT_ID}.\nLồng ngực: u phổi 12 mm."
+    (tmp_path / f"{PATIENT_ID}.txt").write_text(text, "utf-8")
+    arguments = ("--reports", f"{PATIENT_ID}.txt", "--profile", preset, "--key-file", "key", "--new-key")
+    made = petct("anonymize", "in", "-o", "out", *arguments, cwd=tmp_path)
+    assert made.code == 0, made.stderr
+    (record,) = made.records
+    said = " ".join(record["report"]["sections"].values())
+    assert "[NGÀY]" in said
+    assert "12 mm" in said
+    for path in (tmp_path / "out").rglob("*.dcm"):
+        assert "/" not in str(pydicom.dcmread(path).get("StudyDescription", ""))
+    assert not re.search(r"\d\d/\d\d/\d{4}", said)
+
+
+def test_the_record_tells_dates_as_the_options_say(tmp_path: Path) -> None:
+    for number, (options, expected) in enumerate(
+        [
+            ({"profile": "basic"}, "none"),
+            ({"profile": "basic", "switches": {"retain_modified_dates": True}}, "shifted"),
+            ({"switches": {"retain_modified_dates": False}}, "none"),
+            ({"profile": "research-full-dates"}, "full"),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        record, (out,) = anonymize(full_image(), folder, keep_period="month", **options)
+        assert record["dates"] == expected
+        assert bool(out.StudyDate) is (expected != "none")
+        assert record["period"] == "2024-03"
+
+
+def test_a_report_given_to_another_study_is_not_taken_from_the_last_run(petct: Petct, tmp_path: Path) -> None:
+    for number in (1, 2):
+
+        def numbered(dataset: Dataset, _: int, number: int = number) -> None:
+            dataset.StudyInstanceUID, dataset.AccessionNumber = f"1.2.3.{number}", f"ACC-000{number}"
+
+        write_series(tmp_path / f"in/{number}", "CT", np.zeros((1, 8, 8)), series=f"1.2.3.{number}.1", change=numbered)
+    arguments = ("anonymize", "in", "-o", "out", "--reports", "r.csv", "--key-file", "key", "--new-key")
+    found = []
+    for first, second in ((1, 2), (2, 1)):
+        rows = f"so phieu,noi dung\nACC-000{first},Lồng ngực: một.\nACC-000{second},Lồng ngực: hai.\n"
+        (tmp_path / "r.csv").write_text(rows, "utf-8")
+        made = petct(*arguments, cwd=tmp_path)
+        assert made.code == 0, made.stderr
+        found.append({record["id"]: record["report"]["sections"] for record in made.records})
+    assert found[0] != found[1]
+    assert sorted(map(str, found[0].values())) == sorted(map(str, found[1].values()))
+
+
+def test_a_study_that_is_refused_leaves_nothing_of_an_earlier_run(tmp_path: Path) -> None:
+    from petct_cli.stages.anonymize_pixels import PixelOptions
+
+    data = [path.read_bytes() for path in write_series(tmp_path / "raw", "CT", np.zeros((4, 8, 8)))]
+    _, written = anonymize(data, tmp_path)
+    assert len(written) == 4
+    manifest = {"type": "study", "schema": 1, "id": "0", "series": [{"modality": "CT", "dir": str(tmp_path / "in")}]}
+    stage = Anonymize(out=tmp_path / "out", key=KEY, pixels=PixelOptions(deface=True))
+    (refused,) = stage(decode(orjson.dumps(manifest)))
+    assert refused.error is not None
+    assert list((tmp_path / "out").rglob("*.dcm")) == []
+
+
+def test_places_that_would_spoil_each_other_are_refused(petct: Petct, hospital: Path) -> None:
+    (hospital / "key").write_bytes(b"k" * 32)
+    (hospital / "key").chmod(0o600)
+    for wrong in (("--crosswalk", "key"), ("--private-log", "key")):
+        assert petct("anonymize", "in", "-o", "out", "--key-file", "key", *wrong, cwd=hospital).code == 2
+    assert (hospital / "key").read_bytes() == b"k" * 32
+    inside = petct("anonymize", "in", "-o", "in/out", "--key-file", "key", cwd=hospital)
+    assert (inside.code, "outside" in inside.stderr) == (2, True)
+
+
+def test_messages_name_files_by_their_place(petct: Petct, hospital: Path) -> None:
+    (hospital / "NGUYEN_VAN_A").mkdir()
+    (hospital / "NGUYEN_VAN_A/x.jsonl").write_text("no json\n")
+    for paths in (["NGUYEN_VAN_A/x.jsonl"], ["NGUYEN_VAN_A/none.jsonl"], ["in", "--reports", "NGUYEN_VAN_A/none"]):
+        said = petct("anonymize", *paths, "-o", "out", "--key-file", "key", "--new-key", cwd=hospital)
+        assert said.code != 0
+        assert "NGUYEN" not in said.stderr
+        assert "argument 1" in said.stderr or "--reports" in said.stderr
+
+
+def test_an_identity_is_the_same_in_any_character_set(tmp_path: Path) -> None:
+    records = []
+    for number, charset in enumerate(("ISO_IR 192", "ISO_IR 100")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        dataset = ct(IssuerOfPatientID="Hôpital")
+        dataset.SpecificCharacterSet, dataset.PatientName = charset, "Muller^Jurgen"
+        records.append(anonymize(saved(dataset), folder)[0]["patient"])
+    assert len(set(records)) == 1

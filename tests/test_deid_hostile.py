@@ -239,3 +239,45 @@ def test_letters_that_look_latin_fold_like_what_they_look_like_and_like_their_ca
     assert [letter for letter, latin in LATIN_OF.items() if fold(letter)[0] != fold(latin)[0]] == []
     for name in ("Петров Иван", "Διονύσιος Παπαδόπουλος", "Nguyễn Văn Ơn", "Groß Jürgen"):
         assert fold(name)[0].replace("ς", "σ") == fold(name.upper())[0]
+
+
+def undefined_sequence(inner: bytes) -> bytes:
+    """A file with (0008,2112) of undefined length that holds `inner` between its head and its delimiter."""
+    data = saved(ct())
+    at = data.index(b"\x10\x00\x10\x00PN")
+    head = b"\x08\x00\x12\x21SQ\0\0\xff\xff\xff\xff"
+    return data[:at] + head + inner + b"\xfe\xff\xdd\xe0\0\0\0\0" + data[at:]
+
+
+def test_the_layout_of_another_file_is_no_excuse_for_damage() -> None:
+    item = b"\xfe\xff\x00\xe0\x0a\0\0\0\x08\0\x50\x11UI\x02\x001\0"
+    sound, damaged = undefined_sequence(item), undefined_sequence(b"\xfe\xff\x01\xe0" + item[4:])
+    parse_dicom(sound)
+    parse_dicom(sound)
+    with pytest.raises(RecordError):
+        parse_dicom(damaged)
+    hidden = b"\xfe\xff\xdd\xe0\0\0\0\0\x09\0\x01\0LO\x02\0ab"
+    assert len(hidden) == len(item)
+    with pytest.raises(RecordError):
+        parse_dicom(undefined_sequence(hidden))
+
+
+def test_each_delimiter_is_looked_at(tmp_path: Path) -> None:
+    item = b"\xfe\xff\x00\xe0\x0a\0\0\0\x08\0\x50\x11UI\x02\x001\0"
+    from petct_cli.dicom.deid.study import survey_study
+
+    data = undefined_sequence(item)
+    end = data.index(b"\xfe\xff\xdd\xe0") + 4
+    marked = data[:end] + b"7391" + data[end + 4 :]
+    for first in (data, marked):
+        assert b"7391" not in deidentify(first, tmp_path)[0]
+    (tmp_path / "a").write_bytes(data)
+    (tmp_path / "b").write_bytes(marked)
+    assert len(survey_study([tmp_path / "a", tmp_path / "b"], "tcia").images) == 2
+
+
+def test_what_is_no_date_goes_under_full_dates_too(tmp_path: Path) -> None:
+    data = saved(ct(SeriesDate="20240316")).replace(b"20240316", b"LE T MAI")
+    out = deidentify(data, tmp_path, "research-full-dates")[0]
+    assert b"LE T MAI" not in out
+    assert read(out).StudyDate == "20240315"

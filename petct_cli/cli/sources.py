@@ -102,14 +102,6 @@ def as_items(found: Iterable[Record | InputFault]) -> Iterator[Item]:
             yield item
 
 
-def without_values(item: Item) -> Item:
-    """Say of a bad line only what cannot quote it: names of its fields may be the patient's."""
-    if not isinstance(item, BadLine) or item.fault.code in ("not_json", "schema_newer"):
-        return item
-    message = "the line is no record that petct can read"
-    return BadLine(item.place, BadLineError(item.fault.code, message, item.fault.record))
-
-
 def is_manifest(path: str) -> bool:
     """Say whether a PATH argument is a manifest (``-`` or a JSONL file) and not something to scan."""
     return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())

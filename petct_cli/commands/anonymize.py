@@ -12,8 +12,8 @@ from petct_cli.cli import anonymize_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import as_items, is_manifest, read_records
-from petct_cli.cli.withheld import with_face_warning, without_values
+from petct_cli.cli.sources import as_items, is_manifest
+from petct_cli.cli.withheld import manifest_records, refuse_places, with_face_warning
 from petct_cli.core.errors import UsageError
 from petct_cli.core.scratch import scratch_folder
 from petct_cli.dicom.deid.profile import choose, option_helps
@@ -56,19 +56,20 @@ def main(
 
         petct anonymize /data/export --reports reports/ -o clean --key-file site.key --new-key > studies.jsonl
     """
+    from petct_cli.dicom.deid.explain import explain as lines_of
     from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
     from petct_cli.dicom.deid.redaction import read_rules
     from petct_cli.stages.anonymize import Anonymize, refuse_inside, studies_in
     from petct_cli.stages.anonymize_pixels import PixelOptions
 
     if explain:
-        from petct_cli.dicom.deid.explain import explain as lines
-
-        typer.echo("\n".join(lines(choose(profile, switches))))
-        return
+        return typer.echo("\n".join(lines_of(choose(profile, switches))))
     if out is None or key_file is None:
         raise UsageError("missing_option", f"missing option {'--out' if out is None else '--key-file'}")
+    paths = paths or ["-"]
+    folders = [Path(path) for path in paths if not is_manifest(path)]
     refuse_inside(out, key_file, "--key-file", "key_inside_output")
+    refuse_places(folders, out, key_file, crosswalk, private_log, shared.json_logs)
     stage = Anonymize(
         out=out,
         key=passing_key() if shared.dry_run and new_key and not key_file.exists() else load_key(key_file, new=new_key),
@@ -81,10 +82,8 @@ def main(
         private_log=private_log,
         pixels=PixelOptions(deface, read_rules(redact or []), ocr),
     )
-    manifests = [path for path in paths or ["-"] if is_manifest(path)]
-    folders = [Path(path) for path in paths or [] if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
         note = None if shared.dry_run else stage.note_bad_file
         found = as_items(studies_in(folders, scratch, note)) if scratch else ()
-        records = map(without_values, read_records(manifests)) if manifests else ()
+        records = manifest_records(paths) if len(folders) < len(paths) else ()
         run(stage, with_face_warning(chain(found, records), deface=deface), shared, stage.watch())

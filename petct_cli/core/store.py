@@ -113,6 +113,12 @@ class Store:
             raise self._explain(error) from None
         return records
 
+    def withdraw(self, name: str) -> None:
+        """Remove the finished work of `name`, whatever key it was finished under; nothing when there is none."""
+        _check_name(name)
+        if self._receipt(self.root / name).exists():
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
     def _explain(self, error: OSError) -> PetctError:
         """Tell a full or forbidden output, which ends the run, from one unreadable input, which fails one record."""
         own = error.filename is None or _is_below(os.fsdecode(error.filename), self.root)

@@ -74,6 +74,8 @@ class ReportEntry:
     ----------
     fault
         Code of why it cannot be used, empty when it can: ``report_encoding``, ``report_format``.
+    beside
+        What stands beside the report in its row or object: identifying values of whatever label.
     """
 
     document: Mapping[str, Any]
@@ -82,6 +84,12 @@ class ReportEntry:
     sha256: str
     place: str = field(repr=False, default="")
     fault: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Hash of the report and of whose it says that it is: a report given to another study is another one."""
+        return sha256_json([self.sha256, dict(self.fields), self.name, dict(self.beside), self.fault])
 
 
 @dataclass(frozen=True)
@@ -249,8 +257,10 @@ def _entry(item: Any, name: str, place: str) -> ReportEntry:
     fields: dict[str, str] = {}
     _gather(item, fields)
     document: Mapping[str, Any] = item
+    held: Any = None
     for key, value in item.items():
         if _folded(key) in _DOCUMENT_FIELDS:
+            held = value
             # JSONL and CSV carry the report beside its keys: as an object, as JSON text, or as plain text.
             if isinstance(value, str) and value.lstrip().startswith("{"):
                 value = orjson.loads(value)
@@ -260,7 +270,10 @@ def _entry(item: Any, name: str, place: str) -> ReportEntry:
             elif isinstance(value, str):
                 document = text_document(value)
                 _gather(document, fields)
-    return ReportEntry(document, fields, name, sha256_json(document), place)
+    beside = (
+        {} if document is item else {k: str(v) for k, v in item.items() if isinstance(v, str | int) and v is not held}
+    )
+    return ReportEntry(document, fields, name, sha256_json(document), place, beside=beside)
 
 
 def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:

@@ -33,7 +33,7 @@ __all__ = [
     "without_marks",
 ]
 
-_MARK_OF_KIND = {"name": NAME, "phone": PHONE, "address": ADDRESS, "date": DATE, "institution": PLACE}
+_MARK_OF_KIND = {"name": NAME, "phone": PHONE, "address": ADDRESS, "date": DATE, "birth": DATE, "institution": PLACE}
 
 FindKnown = Callable[[str], Sequence[tuple[int, int, str]]]
 
@@ -69,7 +69,7 @@ class Cleaned:
         return "".join(letters)
 
 
-def clean_text(text: str, find_known: FindKnown, days: int | None) -> Cleaned:
+def clean_text(text: str, find_known: FindKnown, days: int | None, *, remove_dates: bool = False) -> Cleaned:
     """Take identifiers out of `text`.
 
     Parameters
@@ -78,6 +78,8 @@ def clean_text(text: str, find_known: FindKnown, days: int | None) -> Cleaned:
         Finds the study's own values: (start, end, kind) with kinds such as name, id, phone, date.
     days
         The patient's day offset; None leaves dates as they are.
+    remove_dates
+        Whether dates are taken out and not moved.
 
     Returns
     -------
@@ -87,9 +89,15 @@ def clean_text(text: str, find_known: FindKnown, days: int | None) -> Cleaned:
     view = view_of(text)
     changes: list[Change] = []
     plain = view.text
+    known = list(_known(plain, find_known, days))
+    dates = moved_dates(plain, days)
+    if remove_dates:
+        dates = (change._replace(text=DATE) if change.kind == "date" else change for change in dates)
     for rule in (
-        moved_dates(plain, days),
-        _known(plain, find_known, days),
+        # A birth date is not moved like others: beside the moved date of the study it would tell the age.
+        (change for change in known if change.kind == "birth"),
+        dates,
+        known,
         labelled(plain),
         titled(plain),
         places(plain),
@@ -125,10 +133,10 @@ def without_marks(cleaned: Cleaned) -> str:
 
 
 def clean_sections(
-    sections: Mapping[str, str], find_known: FindKnown, days: int | None
+    sections: Mapping[str, str], find_known: FindKnown, days: int | None, *, remove_dates: bool = False
 ) -> tuple[dict[str, Cleaned], Counter[str]]:
     """Clean every section; return them by name and the replacements of all by kind."""
-    cleaned = {name: clean_text(text, find_known, days) for name, text in sections.items()}
+    cleaned = {name: clean_text(text, find_known, days, remove_dates=remove_dates) for name, text in sections.items()}
     total: Counter[str] = Counter()
     for section in cleaned.values():
         total.update(section.counts)

@@ -22,6 +22,7 @@ _HEAD_KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 # Fields of a head that hold no value to look for.
 _HARMLESS = (("other", re.compile(r"^(gioi|gioi tinh|tuoi|nam sinh|nghe nghiep|dan toc|can nang|chieu cao|sex|age)$")),)
 _MAX_LABEL_WORDS = 5
+_BIRTH = re.compile(r"\b(sinh|birth|dob)\b")
 _HEAD_TITLE = re.compile(rf"^(?:{DEGREE}[.\s/]*)+|^(?:bác sĩ|ông|bà)\s+", re.IGNORECASE)
 
 
@@ -49,7 +50,7 @@ def administrative_values(head: Mapping[str, Any]) -> dict[str, set[Any]]:
                 continue
             if kind == "dates":
                 days = {day for match in FULL_DATE.finditer(value) if (day := day_of(match)) is not None}
-                found.setdefault("dates", set()).update(days)
+                found.setdefault("births" if _BIRTH.search(folded) else "dates", set()).update(days)
             elif kind == "ids" and not any(character.isdigit() for character in value):
                 # "Patient: Nguyễn Văn An", "Study: PET/CT": a name, or nothing that identifies.
                 if re.search(r"\b(patient|benh nhan|bn)\b", folded):

@@ -27,7 +27,7 @@ from petct_cli.dicom.deid.study import FileError, Survey, survey_study
 from petct_cli.stages.anonymize_input import bytes_of, files_of, report_of, stumps_of
 from petct_cli.stages.anonymize_pixels import PixelOptions, survey_let_out
 from petct_cli.stages.anonymize_reports import ReportsUsed
-from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined
+from petct_cli.stages.anonymize_study import StudyWork, copy_quarantined, holds_quarantined
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -129,14 +129,19 @@ class Anonymize:
     pixels: PixelOptions = field(default_factory=PixelOptions)
 
     name: ClassVar[str] = "anonymize"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
         choose(self.profile, self.switches)
         self.pixels.key()
+        if self.reports is not None and not self.reports.exists():
+            raise InputError("no_such_file", "--reports: no such file or folder")
         if self.keep_period not in (None, "year", "month"):
             raise UsageError("bad_option", "--keep-period takes year or month")
+        places = [path.resolve() for path in (self.crosswalk, self.private_log, self.quarantine) if path is not None]
+        if len(set(places)) < len(places):
+            raise UsageError("same_file", "--crosswalk, --private-log and --quarantine are three places")
         refuse_inside(self.out, self.quarantine, "--quarantine", "quarantine_inside_output")
         refuse_inside(self.out, self.crosswalk, "--crosswalk", "crosswalk_inside_output")
         refuse_inside(self.out, self.private_log, "--private-log", "private_log_inside_output")
@@ -227,11 +232,16 @@ class Anonymize:
             study = StudyWork(self, name, temporary, survey).run(record, source, truth)
             return [study.with_fields(provenance=[stamp])]
 
-        records = store.once(name, store.key(inputs, options, self.version), build)
-        if self.quarantine is not None and not (self.quarantine / name).exists():
-            # Finished by an earlier run that copied nothing aside.
-            survey = survey_let_out(self.pixels, survey)
-            copy_quarantined(survey, self.quarantine, name)
+        try:
+            records = store.once(name, store.key(inputs, options, self.version), build)
+        except RecordError as error:
+            if error.code != "input_unreadable":
+                # What an earlier run let out under other rules must not stand where this one refuses.
+                store.withdraw(name)
+            raise
+        if self.quarantine is not None and not holds_quarantined(self.quarantine / name, records):
+            # Finished by an earlier run that copied nothing aside, or was interrupted while it did.
+            copy_quarantined(survey_let_out(self.pixels, survey), self.quarantine, name)
         return records
 
     def watch(self) -> ReportsUsed:
@@ -294,4 +304,4 @@ def _crosswalk_file(path: Path) -> CrosswalkFile:
 
 @lru_cache(maxsize=2)
 def _reports_hash(path: Path) -> str:
-    return sha256_bytes("".join(sorted(entry.sha256 for entry in load_reports(path))).encode())
+    return sha256_bytes("".join(sorted(entry.identity for entry in load_reports(path))).encode())

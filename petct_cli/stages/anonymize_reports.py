@@ -43,7 +43,7 @@ class ReportsUsed:
             total += 1
             if entry.fault:
                 faults[entry.fault] += 1
-            if entry.fault or self._stage.key.fingerprint(entry.sha256) not in self._used:
+            if entry.fault or self._stage.key.fingerprint(entry.identity) not in self._used:
                 unused += 1
                 self._stage.note_report(entry.fault or "report_unmatched", entry.place)
         for fault, number in sorted(faults.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import orjson
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
-from petct_cli.core.records import Deid, ReportRef, Series, Study, Truth
+from petct_cli.core.records import Deid, Record, ReportRef, Series, Study, Truth
 from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, entry_of, load_reports
 from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
@@ -49,6 +50,7 @@ class StudyWork:
         self.days = stage.key.day_offset(self.survey.patient)
         self.profile = load_profile(stage.choice)
         self.shift = None if self.profile.has("retain_full_dates") else self.days
+        self.removes_dates = self.shift is not None and not self.profile.has("retain_modified_dates")
         self.pseudonym = stage.key.patient(self.survey.patient)
 
     def run(self, record: Study, source: bytes | None, truth: bytes | None) -> Study:
@@ -58,6 +60,8 @@ class StudyWork:
         sections, head = ({}, {}) if report is None else _parsed(report)
         for kind, values in administrative_values(head).items():
             getattr(survey.identifiers, kind).update(values)
+        if self.shift is None:
+            survey.identifiers.dates.clear()
         known = know(survey.identifiers, harmless_pairs(), vocabulary())
         pixels = PixelWork(self.stage.pixels, survey, known)
         self.survey = survey = pixels.survey
@@ -75,7 +79,7 @@ class StudyWork:
             fields["report"], replaced, told["review"] = self._report(sections, known)
             counts |= {f"report_{kind}": number for kind, number in sorted(replaced.items())}
         if match is not None and match.by:
-            fingerprint = self.stage.key.fingerprint(match.entry.sha256)
+            fingerprint = self.stage.key.fingerprint(match.entry.identity)
             told["report_source"] = {"by": match.by, "fingerprint": fingerprint}
         if truth is not None:
             data = orjson.dumps({"lesions": clean_lesions(truth)}, option=orjson.OPT_INDENT_2) + b"\n"
@@ -107,7 +111,7 @@ class StudyWork:
         proven: set[str] = set()
 
         def clean(text: str) -> str:
-            cleaned = clean_text(text, known.find, self.shift)
+            cleaned = clean_text(text, known.find, self.shift, remove_dates=self.removes_dates)
             new = without_marks(cleaned)
             if cleaned.counts and not known.find(cleaned.unwritten):
                 proven.add(new)
@@ -156,12 +160,13 @@ class StudyWork:
         found: dict[str, Any] = {"dates": "none"}
         day = facts.get("study_date", "")
         moved = shift_date(day.encode(), self.shift or 0)
-        if moved is not None and len(moved) == len("YYYYMMDD") and self.profile.name != "basic":
+        if moved is not None and len(moved) == len("YYYYMMDD") and not self.removes_dates:
             text = moved.decode()
             found["study_date"] = f"{text[:4]}-{text[4:6]}-{text[6:]}"
             found["dates"] = "full" if self.shift is None else "shifted"
-        if self.stage.keep_period is not None and len(day) >= len("YYYYMM"):
-            found["period"] = day[:4] if self.stage.keep_period == "year" else f"{day[:4]}-{day[4:6]}"
+        whole = (shift_date(day.encode(), 0) or b"").decode()
+        if self.stage.keep_period is not None and len(whole) >= len("YYYYMM"):
+            found["period"] = whole[:4] if self.stage.keep_period == "year" else f"{whole[:4]}-{whole[4:6]}"
         if not self.profile.has("retain_patient_characteristics"):
             return found
         if facts.get("sex") in ("M", "F", "O"):
@@ -192,7 +197,7 @@ class StudyWork:
         return _index(self.stage.reports).match(keys)
 
     def _report(self, sections: dict[str, str], known: Known) -> tuple[ReportRef, dict[str, int], list[dict[str, Any]]]:
-        cleaned, replaced = clean_sections(sections, known.find, self.shift)
+        cleaned, replaced = clean_sections(sections, known.find, self.shift, remove_dates=self.removes_dates)
         for section in cleaned.values():
             if known.find(section.unwritten):
                 raise RecordError("residual_identifier", "a value of this patient is left in the report")
@@ -211,15 +216,28 @@ class StudyWork:
 
 
 def copy_quarantined(survey: Survey, folder: Path | None, name: str) -> None:
-    """Copy what is set aside to ``folder/name`` (mode 0700), unchanged, for a person to look at."""
-    if folder is None or not survey.quarantined:
+    """Copy what is set aside to ``folder/name`` (mode 0700), unchanged, to be looked at: whole or not at all."""
+    if folder is None:
+        return
+    own = folder / name
+    if not survey.quarantined:
+        shutil.rmtree(own, ignore_errors=True)
         return
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    own = folder / name
-    own.mkdir(mode=0o700, exist_ok=True)
+    temporary = folder / f".{name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
     for ordinal, instance in enumerate(survey.quarantined, start=1):
-        shutil.copyfile(instance.path, own / f"{ordinal:06d}.dcm")
+        shutil.copyfile(instance.path, temporary / f"{ordinal:06d}.dcm")
+    shutil.rmtree(own, ignore_errors=True)
+    temporary.rename(own)
+
+
+def holds_quarantined(folder: Path, records: Iterable[Record]) -> bool:
+    """Say whether `folder` has as many objects as the records of its study say were set aside."""
+    wanted = sum(len(made.deid.quarantined) for made in records if isinstance(made, Study) and made.deid)
+    return len(list(folder.glob("*.dcm"))) == wanted
 
 
 def _parsed(report: ReportEntry) -> tuple[dict[str, str], dict[str, Any]]:
@@ -230,7 +248,7 @@ def _parsed(report: ReportEntry) -> tuple[dict[str, str], dict[str, Any]]:
         refuse_legacy(text)
     return parsed.sections, {
         **parsed.not_understood,
-        **{f"field/{name}": value for name, value in report.fields.items()},
+        **{f"field/{name}": value for name, value in {**report.beside, **report.fields}.items()},
     }
 
 

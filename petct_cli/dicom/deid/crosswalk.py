@@ -66,10 +66,10 @@ def _bound_to(key: Key, study: str, patient: str) -> bytes:
 
 @dataclass
 class CrosswalkFile:
-    """A table on disk (mode 0600) that processes append to, a study once each."""
+    """A table on disk (mode 0600) that processes append to: a study once, and again when its patient is another."""
 
     path: Path
-    _known: set[str] | None = field(default=None, init=False)
+    _known: set[tuple[str, str]] | None = field(default=None, init=False)
 
     def add(self, key: Key, study: str, patient: str, values: dict[str, Any]) -> None:
         """Append a study that is not in the table yet.
@@ -82,7 +82,7 @@ class CrosswalkFile:
         try:
             if self._known is None:
                 self._known = self._ids(key)
-            if study in self._known:
+            if (study, patient) in self._known:
                 return
             line = encode(seal(key, study, patient, values)) + b"\n"
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,9 +97,9 @@ class CrosswalkFile:
                 os.fsync(descriptor)
         except OSError as error:
             raise OutputError("crosswalk_unwritable", f"cannot write the crosswalk: {error.strerror}") from None
-        self._known.add(study)
+        self._known.add((study, patient))
 
-    def _ids(self, key: Key) -> set[str]:
+    def _ids(self, key: Key) -> set[tuple[str, str]]:
         found = set()
         try:
             with open(self.path, "rb") as file:
@@ -107,7 +107,7 @@ class CrosswalkFile:
                     try:
                         value = orjson.loads(line)
                         if value["key_id"] == key.key_id:
-                            found.add(str(value["id"]))
+                            found.add((str(value["id"]), str(value["patient"])))
                     except (orjson.JSONDecodeError, KeyError, TypeError):
                         continue
         except FileNotFoundError:

@@ -19,6 +19,7 @@ WORDS = {
     "drop": "removed",
     "recurse": "kept, its items by these rules",
     "uid": "UID replaced",
+    "full_date": "kept if it is a date",
     "date": "moved by the patient's days",
     "age": "kept, 90 and over as 090Y",
     "empty": "emptied",

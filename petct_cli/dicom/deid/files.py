@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from struct import error as struct_error
 
+from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.layouts import Layouts, first_by_tag
 from petct_cli.dicom.deid.syntax import (
     BIG,
@@ -70,6 +72,11 @@ class DicomBytes:
     def text(self, tag: int) -> str:
         """Return a top-level value of the default repertoire as text without padding."""
         return (self.value(tag) or b"").decode("latin-1").strip(" \0")
+
+    def decoded(self, tag: int) -> str:
+        """Return a top-level value as text of the object's own character set, composed (NFC), without padding."""
+        text = decode_text((self.value(tag) or b"").strip(b" \0"), self.value(0x00080005) or b"")
+        return unicodedata.normalize("NFC", text)
 
     def number(self, tag: int, default: int) -> int:
         """Return a top-level value of VR US, `default` when it is not there."""

@@ -25,7 +25,7 @@ from petct_cli.dicom.deid.vrs import TEXT_VRS, is_standard_uid, meant_vr
 
 _DATE = re.compile(r"(?<!\d)(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
 _DAY_FIRST = re.compile(r"(?<!\d)(\d{1,2})[.\-/](\d{1,2})[.\-/](\d{4})(?!\d)")
-_CHARSET = 0x00080005
+_CHARSET, _BIRTH_DATE = 0x00080005, 0x00100030
 _SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "departments", "ae_titles", "makers")
 
 
@@ -33,6 +33,7 @@ _SECTIONS = ("ids", "procedure_ids", "phones", "addresses", "institutions", "dep
 class Identifiers:
     """Values by kind. They stay in memory: no record, message or log shows them.
 
+    `births` are dates that are taken out of texts where others are moved: a moved one still tells who is over 89.
     `makers` (makers and models) and `kept` (other values that the profile keeps as they are: station names) are no
     identifiers: an institution or AE title that is named in one of the first, or is one of the second, is none either.
     """
@@ -47,6 +48,7 @@ class Identifiers:
     makers: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     dates: set[date] = field(default_factory=set)
+    births: set[date] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)
 
 
@@ -78,8 +80,10 @@ class Collector:
             return "kept" if known in TEXT_VRS else ""
         if tag in self._tags:
             return self._tags[tag]
-        if known in (b"DA", b"DT") and not self.profile.has("retain_full_dates"):
-            return "dates"
+        if known in (b"DA", b"DT"):
+            if tag == _BIRTH_DATE:
+                return "births"
+            return "" if self.profile.has("retain_full_dates") else "dates"
         if known == b"UI" and tag not in self.profile.class_uids and not self.profile.has("retain_uids"):
             return "uids"
         return ""
@@ -120,8 +124,8 @@ class Collector:
             text = part.strip(" \0")
             if not text:
                 continue
-            if kind == "dates":
-                self._date(text)
+            if kind in ("dates", "births"):
+                self._date(text, getattr(self.found, kind))
             elif kind == "procedure_ids":
                 # Without a digit it is the procedure's code ("PETCT"), not a number of the patient.
                 if any(character.isdigit() for character in text):
@@ -132,10 +136,10 @@ class Collector:
             elif kind != "uids" or not is_standard_uid(text):
                 getattr(self.found, kind).add(text)
 
-    def _date(self, text: str) -> None:
+    def _date(self, text: str, days: set[date]) -> None:
         # A date in another form than DICOM's, or a range of two, is emptied; elsewhere it must be known.
         found = [match.groups() for match in _DATE.finditer(text)]
         found += [match.groups()[::-1] for match in _DAY_FIRST.finditer(text)]
         for year, month, day in found:
             with suppress(ValueError):
-                self.found.dates.add(date(int(year), int(month), int(day)))
+                days.add(date(int(year), int(month), int(day)))

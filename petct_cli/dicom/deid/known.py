@@ -84,6 +84,7 @@ class Known:
     pairs: frozenset[tuple[str, str]] = frozenset()
     phrases: tuple[Phrase, ...] = ()
     dates: frozenset[date] = frozenset()
+    births: frozenset[date] = frozenset()
     uids: frozenset[str] = frozenset()
     marked_parts: frozenset[str] = frozenset()
     marked_pairs: frozenset[tuple[str, ...]] = frozenset()
@@ -183,10 +184,11 @@ class Known:
         for start, end in uids:
             if folded[start:end] in self.uids:
                 yield Hit(start, end, "uid")
-        for start, end in find_dates(folded, self.dates):
-            # A UID with the day in it tells the day and, cut in two, still tells most of itself.
-            whole = next((span for span in uids if span[0] <= start and end <= span[1]), None)
-            yield Hit(*whole, "uid") if whole else Hit(start, end, "date")
+        for kind, days in (("birth", self.births), ("date", self.dates)):
+            for start, end in find_dates(folded, days):
+                # A UID with the day in it tells the day and, cut in two, still tells most of itself.
+                whole = next((span for span in uids if span[0] <= start and end <= span[1]), None)
+                yield Hit(*whole, "uid") if whole else Hit(start, end, kind)
 
     def _single_parts(self, text: str) -> Iterable[Hit]:
         if not self.marked_parts or text.isascii():
@@ -250,7 +252,8 @@ def know(
         unmarked_names=frozenset(unmarked),
         vocabulary=vocabulary,
         phrases=tuple(sorted(phrases, key=lambda phrase: (phrase.kind, phrase.pattern.pattern))),
-        dates=frozenset(identifiers.dates),
+        dates=frozenset(identifiers.dates - identifiers.births),
+        births=frozenset(identifiers.births),
         uids=frozenset(uid for uid in identifiers.uids if len(uid) >= MIN_LENGTH),
         marked_parts=frozenset(marked),
         marked_pairs=frozenset(marked_pairs),

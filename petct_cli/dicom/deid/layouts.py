@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from petct_cli.dicom.deid.syntax import PIXEL_TAGS, Element
+from petct_cli.dicom.deid.syntax import PIXEL_TAGS, DicomSyntaxError, Element, Syntax, element_at
 
 _MOST = 64
 
@@ -19,6 +19,7 @@ class _Layout(NamedTuple):
     bytes_between: Any
     elements: list[Element]
     by_tag: dict[int, Element]
+    undefined: list[Element]
 
 
 @dataclass
@@ -26,17 +27,24 @@ class Layouts:
     """Recognises data sets whose every byte outside of values is that of one read before.
 
     The elements of two such data sets stand at the same places, because the bytes between the values are what tells
-    where the next element stands. One that ends before the file does, or whose pixels are fragments, is not recognised.
+    where the next element stands; where one of undefined length ends, its items tell, which are walked each time. Data
+    that end before the file does, or whose pixels are fragments, are not recognised.
     """
 
     _by_size: dict[Hashable, _Layout] = field(default_factory=dict)
 
-    def find(self, data: bytes, start: int, syntax: Hashable) -> _Layout | None:
+    def find(self, data: bytes, start: int, syntax: Syntax) -> _Layout | None:
         """Return the layout of `data` from `start` on, None when it was not met before."""
         layout = self._by_size.get((start, len(data), syntax))
-        return layout if layout is not None and layout.between(data) == layout.bytes_between else None
+        if layout is None or layout.between(data) != layout.bytes_between:
+            return None
+        try:
+            same = all(element_at(data, e.start, len(data), syntax) == e for e in layout.undefined)
+        except DicomSyntaxError:
+            return None
+        return layout if same else None
 
-    def remember(self, data: bytes, start: int, syntax: Hashable, elements: list[Element]) -> None:
+    def remember(self, data: bytes, start: int, syntax: Syntax, elements: list[Element]) -> None:
         """Keep the layout of a data set that was taken apart."""
         if len(elements) < 2 or elements[-1].end != len(data):
             return
@@ -47,7 +55,9 @@ class Layouts:
         between = itemgetter(*ranges)
         if len(self._by_size) >= _MOST:
             self._by_size.clear()
-        self._by_size[start, len(data), syntax] = _Layout(between, between(data), elements, first_by_tag(elements))
+        self._by_size[start, len(data), syntax] = _Layout(
+            between, between(data), elements, first_by_tag(elements), [e for e in elements if e.undefined]
+        )
 
 
 def first_by_tag(elements: list[Element]) -> dict[int, Element]:

@@ -258,12 +258,13 @@ class ResidualScan:
         A UID that is none of the study's was written here or is kept on request: a day in it is no leak.
         """
         if vr == b"TM":
-            return hit.kind in ("id", "date")
+            return hit.kind in ("id", "date", "birth")
         if vr == b"UI":
             return hit.kind == "uid" and not self.known.uids
         size = hit.end - hit.start
         return vr in _NUMERIC and (
-            (hit.kind == "date" and size <= _SHORT_AMONG_NUMBERS) or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
+            (hit.kind in ("date", "birth") and size <= _SHORT_AMONG_NUMBERS)
+            or (hit.kind == "id" and size < _SHORT_AMONG_NUMBERS)
         )
 
 

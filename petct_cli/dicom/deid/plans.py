@@ -17,8 +17,8 @@ def plan_for(tag: int, vr: bytes, profile: Profile, *, top: bool) -> str:  # noq
     """Return how elements of `tag` and `vr` are treated.
 
     One of keep, drop, recurse, uid, date, age, empty, dummy, patient, clean, technical (cleaned only of the study's own
-    values), number (kept when it is one). An attribute that no row of the table names is treated by its VR: dates move,
-    UIDs are replaced, names go, text is cleaned.
+    values), number and full_date (kept when it is one). An attribute that no row of the table names is treated by its
+    VR: dates move, UIDs are replaced, names go, text is cleaned.
     """
     group, number = tag >> 16, tag & 0xFFFF
     if number == 0 or group < 8:
@@ -76,7 +76,7 @@ def _by_action(action: str, tag: int, vr: bytes, profile: Profile) -> str:  # no
     if action == "U" or vr == b"UI":
         return "keep" if action == "K" else "uid"
     if vr in (b"DA", b"DT"):
-        return "keep" if profile.has("retain_full_dates") else "date"
+        return "full_date" if profile.has("retain_full_dates") else "date"
     if vr == b"TM" or (action == "K" and vr in WRITTEN_NUMBERS):
         return "number"
     if action == "K" or tag == _TIMEZONE:
@@ -90,7 +90,7 @@ def _by_vr(tag: int, vr: bytes, profile: Profile) -> str:  # noqa: PLR0911  one 
     if vr == b"SQ":
         return "recurse"
     if vr in (b"DA", b"DT"):
-        return "keep" if profile.has("retain_full_dates") else "date"
+        return "full_date" if profile.has("retain_full_dates") else "date"
     if vr == b"UI":
         return "keep" if tag in profile.class_uids or profile.has("retain_uids") else "uid"
     if vr in (b"PN", b"AE", b"UR"):

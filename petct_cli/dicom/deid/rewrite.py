@@ -7,6 +7,7 @@ series repeat most of their header.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -155,7 +156,8 @@ class Rewriter:
     _uids: dict[bytes, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.days = self.key.day_offset(self.patient)
+        keeps = load_profile(self.choice).has("retain_full_dates")
+        self.days = 0 if keeps else self.key.day_offset(self.patient)
         self.pseudonym = self.key.patient(self.patient)
 
     def uid(self, uid: bytes) -> bytes:
@@ -248,15 +250,17 @@ class Rewriter:
             return _KEPT
         if plan == "drop":
             return _REMOVED
-        value = level.buffer[element.value : element.value_end]
-        remembered = memory.get((tag, vr, value))
+        # With its delimiter, which is part of what is decided on.
+        raw = level.buffer[element.value : element.end]
+        remembered = memory.get((tag, vr, raw))
         if remembered is None:
             if plan == "recurse":
                 remembered = self._sequence(level, element)
             else:
+                value = level.buffer[element.value : element.value_end]
                 remembered = self._value(plan, tag, vr, value, level.charset, level.syntax)
-            if len(value) <= _LARGEST_REMEMBERED:
-                memory[tag, vr, value] = remembered
+            if len(raw) <= _LARGEST_REMEMBERED:
+                memory[tag, vr, raw] = remembered
         return remembered
 
     def _value(self, plan: str, tag: int, vr: bytes, value: bytes, charset: bytes, syntax: Syntax) -> Outcome:
@@ -269,7 +273,7 @@ class Rewriter:
         if plan == "uid":
             new = b"\\".join(self.uid(part) for part in bare.split(b"\\")) if bare else None
             name = "uids_replaced"
-        elif plan == "date":
+        elif plan in ("date", "full_date"):
             new, unread = shift_dates(value, self.days)
             name, counts = "dates_shifted", (("dates_emptied", unread),) if unread else ()
         elif plan == "age":
@@ -283,7 +287,7 @@ class Rewriter:
             allowed = _TIMES if kind == b"TM" else _NUMBERS
             new, name = (None if allowed.fullmatch(value) else b""), "no_numbers_emptied"
         elif plan == "patient":
-            new, name = self._other_patient(bare).encode(), "replaced"
+            new, name = self._other_patient(decode_text(bare, charset)).encode(), "replaced"
         elif plan == "clean" or self.find(decode_text(bare, charset)):
             new, name = self._cleaned(bare, charset, kind), "text_cleaned"
         else:
@@ -296,9 +300,9 @@ class Rewriter:
             return _KEPT
         return Outcome(encode_element(tag, vr, new, syntax), ((name, 1), *counts))
 
-    def _other_patient(self, value: bytes) -> str:
+    def _other_patient(self, value: str) -> str:
         """Return the pseudonym for a PatientID or PatientName inside a sequence."""
-        text = value.decode("latin-1").strip(" \0")
+        text = unicodedata.normalize("NFC", value).strip(" \0")
         return self.pseudonym if text in ("", self.patient_id) else self.key.patient(text)
 
     def _cleaned(self, value: bytes, charset: bytes, vr: bytes) -> bytes | None:
@@ -391,8 +395,6 @@ class Rewriter:
     def _safe_value(self, level: _Level, element: Element, rule: SafePrivate) -> bytes | None:
         buffer, syntax = level.buffer, level.syntax
         value = buffer[element.value : element.value_end]
-        if rule.content == "date" and level.profile.has("retain_full_dates"):
-            return buffer[element.start : element.end] if shift_dates(value, 0)[1] == 0 else None
         if rule.content == "date":
             new, unread = shift_dates(value, self.days)
             if unread or not new:

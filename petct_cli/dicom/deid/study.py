@@ -124,7 +124,7 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
         if instance.reason == "dicomdir":
             instances.append(instance)
             continue
-        patients.add((dicom.text(0x00100020), dicom.text(0x00100021)))
+        patients.add((dicom.decoded(0x00100020), dicom.decoded(0x00100021)))
         if digest in seen:
             duplicates += 1
             continue
@@ -198,7 +198,7 @@ def _instance(dicom: DicomBytes, path: Path, digest: str, profile: Profile) -> I
 
 def _said(dicom: DicomBytes) -> dict[str, str]:
     found = {
-        "accession": dicom.text(0x00080050),
+        "accession": dicom.decoded(0x00080050),
         "manufacturer": dicom.text(0x00080070),
         "study_date": dicom.text(0x00080020),
         "sex": dicom.text(0x00100040),
