@@ -26,9 +26,10 @@ _YOUNG_S = 60.0
 def scratch_folder() -> Iterator[Path]:
     """Make a folder of mode 0700 below TMPDIR, and remove it when the body is done.
 
-    It goes after an error, an interrupt (SIGINT), SIGTERM and SIGHUP too; the latter two, left to themselves, would end
-    Python on the spot: here they end the body with `SystemExit` (143, 129). Only SIGKILL and a power cut leave the
-    folder, as ``$TMPDIR/petct-scratch-*``: the next run of the same user on the same machine removes it.
+    It goes after an error, an interrupt (SIGINT), SIGTERM and SIGHUP too. The latter two, left to themselves, would end
+    Python on the spot: here they interrupt the body, and `SystemExit` (143, 129) follows. Only SIGKILL and a power cut
+    leave the folder, as ``$TMPDIR/petct-scratch-*``: the next run of the same user on the same machine removes it.
+    Workers on other machines (Dask) see it only where TMPDIR is on a file system that they share.
 
     Raises
     ------
@@ -59,11 +60,14 @@ def _removed_on_signals(folder: Path) -> Iterator[None]:
         yield
         return
 
+    ended: list[int] = []
+
     def end(number: int, _frame: Any) -> None:
         for other in _ENDING:
             signal.signal(other, signal.SIG_IGN)
+        ended.append(number)
         _remove(folder)  # now: work in progress may take longer than the patience of whoever sent the signal
-        raise SystemExit(128 + number)
+        raise KeyboardInterrupt
 
     # One that is ignored (nohup) or already handled stays as it is.
     before = {number: signal.signal(number, end) for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL}
@@ -72,6 +76,8 @@ def _removed_on_signals(folder: Path) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if ended:  # said here, because an exception may get lost where a signal strikes (finalizers)
+            raise SystemExit(128 + ended[0])
 
 
 def _remove(folder: Path) -> None:

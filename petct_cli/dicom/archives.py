@@ -68,7 +68,7 @@ class Unpacker:
             self._write(found, place)
         except BaseException as error:
             self.forget(place)
-            told = _explain(error)
+            told = _explain(error, self.root)
             if told is error:
                 raise
             raise told from None
@@ -194,10 +194,13 @@ def _create(place: Path, parts: tuple[str, ...]) -> int:
         return os.open(target, flags, 0o600)
 
 
-def _explain(error: BaseException) -> BaseException:
+def _explain(error: BaseException, root: Path) -> BaseException:
     """Return what to tell of an error while unpacking: libraries raise what a damaged file makes them meet."""
     if isinstance(error, (PetctError, MemoryError)) or not isinstance(error, Exception):
         return error
+    if not root.is_dir():
+        # The run is being ended, and its folder was removed under a thread of it: the archive is not to blame.
+        return OutputError("scratch_unwritable", "the folder for temporary files is gone")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return too_large()
     # Errors about the data come without a number.
