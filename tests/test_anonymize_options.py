@@ -370,3 +370,13 @@ def test_an_identity_is_the_same_in_any_character_set(tmp_path: Path) -> None:
         dataset.SpecificCharacterSet, dataset.PatientName = charset, "Muller^Jurgen"
         records.append(anonymize(saved(dataset), folder)[0]["patient"])
     assert len(set(records)) == 1
+
+
+def test_a_study_in_two_records_is_told_of(petct: Petct, hospital: Path) -> None:
+    lines = [
+        orjson.dumps({"type": "study", "schema": 1, "id": name, "series": [{"modality": name, "dir": f"in/{name}"}]})
+        for name in ("CT", "PT")
+    ]
+    arguments = ("anonymize", "-", "-o", "out", "--key-file", "key", "--new-key")
+    said = petct(*arguments, stdin=b"\n".join(lines), cwd=hospital)
+    assert "[study_twice]" in said.stderr

@@ -1,4 +1,4 @@
-"""What became of the reports of `anonymize`: which matched no study, and how many studies had none."""
+"""What a run of `anonymize` has to say at its end: reports that matched no study, studies without, studies twice."""
 
 from __future__ import annotations
 
@@ -23,19 +23,24 @@ class ReportsUsed:
     def __init__(self, stage: Anonymize) -> None:
         self._stage = stage
         self._used: set[str] = set()
-        self._without = self._failed = 0
+        self._seen: set[str] = set()
+        self._without = self._failed = self._again = 0
 
     def see(self, record: Record) -> None:
         """Take note of the report that a written record got."""
         if record.error is not None:
             self._failed += 1
         elif isinstance(record, Study) and record.deid is not None:
+            self._again += record.id in self._seen
+            self._seen.add(record.id)
             if record.deid.report_source is not None:
                 self._used.add(record.deid.report_source.fingerprint)
             self._without += record.deid.counts.get("report_missing", 0)
 
     def notes(self) -> Iterator[str]:
         """Yield what a person should know: counts only. The private log, if there is one, gets the places."""
+        if self._again:
+            yield f"{self._again} records were of a study that came before: the last one of each stands [study_twice]"
         if self._stage.reports is None:
             return
         total, unused, faults = 0, 0, Counter[str]()
