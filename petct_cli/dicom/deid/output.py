@@ -15,9 +15,10 @@ from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.files import DEFLATED_LE, DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Hit, Known
+from petct_cli.dicom.deid.pieces import join
 from petct_cli.dicom.deid.pixels import UNTREATED, Treatment
 from petct_cli.dicom.deid.profile import Profile, load_profile
-from petct_cli.dicom.deid.rewrite import Rewriter, join
+from petct_cli.dicom.deid.rewrite import Rewriter
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
 from petct_cli.dicom.deid.syntax import (
     EXPLICIT,

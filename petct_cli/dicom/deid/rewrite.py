@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from petct_cli.dicom.deid.charset import decode_text, encode_text
+from petct_cli.dicom.deid.pieces import Piece, Pieces, join
 from petct_cli.dicom.deid.plans import CHARSET, CODED_VRS, is_graphics, plan_for
 from petct_cli.dicom.deid.profile import Choice, Profile, SafePrivate, load_profile
 from petct_cli.dicom.deid.pseudonyms import Key
@@ -39,7 +40,6 @@ from petct_cli.dicom.deid.vrs import is_standard_uid, meant_vr
 
 _LARGEST_REMEMBERED = 4096
 
-Piece = bytes | tuple[int, int]
 Clean = Callable[[str], str]
 Find = Callable[[str], object]
 
@@ -73,45 +73,6 @@ class _Level:
     @property
     def top(self) -> bool:
         return self.depth == 0
-
-
-class _Pieces:
-    """What a level becomes, neighbouring kept elements joined to one range."""
-
-    def __init__(self) -> None:
-        self.changed = False
-        self._pieces: list[Piece] = []
-        self._start = self._end = 0
-
-    def keep(self, start: int, end: int) -> None:
-        """Go on with the bytes as they are."""
-        if start != self._end:
-            self._flush()
-            self._start = start
-        self._end = end
-
-    def put(self, chunk: bytes) -> None:
-        """Go on with new bytes."""
-        self.changed = True
-        self._flush()
-        self._start = self._end = 0
-        if chunk:
-            self._pieces.append(chunk)
-
-    def _flush(self) -> None:
-        if self._end > self._start:
-            self._pieces.append((self._start, self._end))
-
-    def finished(self) -> list[Piece]:
-        """Return all pieces."""
-        self._flush()
-        self._start = self._end = 0
-        return self._pieces
-
-
-def join(buffer: Buffer, pieces: list[Piece]) -> bytes:
-    """Return pieces as one string of bytes."""
-    return b"".join(piece if isinstance(piece, bytes) else buffer[piece[0] : piece[1]] for piece in pieces)
 
 
 @dataclass
@@ -184,7 +145,7 @@ class Rewriter:
             (VR, value) by tag of the elements that are written whatever the input holds.
         """
         level = _Level(buffer, syntax, b"", load_profile(self.choice, sop_class), sop_class, depth=0)
-        pieces = _Pieces()
+        pieces = Pieces()
         kept = [element for element in elements if element.tag not in inserts]
         pending = sorted(inserts)
         at = 0
@@ -200,7 +161,7 @@ class Rewriter:
         self._rewrite(level, kept[at:], pieces)
         return pieces.finished()
 
-    def _rewrite(self, level: _Level, elements: list[Element], pieces: _Pieces) -> None:
+    def _rewrite(self, level: _Level, elements: list[Element], pieces: Pieces) -> None:
         """Append what becomes of `elements`, which follow each other on one level."""
         buffer = level.buffer
         for element in elements:
@@ -328,7 +289,7 @@ class Rewriter:
         changed = False
         try:
             for item in whole_items(buffer, element.value, element.value_end, inner):
-                pieces = _Pieces()
+                pieces = Pieces()
                 below = _Level(buffer, inner, level.charset, level.profile, level.sop_class, level.depth + 1)
                 self._rewrite(below, parse(buffer, item.value, item.value_end, inner), pieces)
                 # The four bytes after a delimiter's tag are its length, nought, and a place to hide.
@@ -353,7 +314,7 @@ class Rewriter:
         head = encode_head(element.tag, element.vr, length, level.syntax)
         return Outcome(head + value, tuple(sorted(counts.items())))
 
-    def _private(self, level: _Level, elements: list[Element], pieces: _Pieces) -> None:
+    def _private(self, level: _Level, elements: list[Element], pieces: Pieces) -> None:
         """Keep of one private group the safe elements and the creators they belong to; the rest goes."""
         buffer = level.buffer
         creators: dict[int, tuple[str, Element]] = {}
