@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -34,6 +35,12 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     hidden = ("PYTHONUNBUFFERED", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS", "LINES")
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, "OMP_NUM_THREADS": "1", **(extra or {})}
+
+
+def default_signals() -> None:
+    """Run first in a process that a test will signal: whoever started the tests may ignore signals (nohup, a job)."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

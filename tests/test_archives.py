@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from conftest import REPOSITORY, Result, clean_environment
+from conftest import REPOSITORY, Result, clean_environment, default_signals
 from dicom_factory import PATIENT_NAME, STUDY_UID, image, write_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -569,6 +569,7 @@ def waiting_convert(tmp_path: Path, *more: str) -> Iterator[subprocess.Popen[byt
         [sys.executable, "-m", "petct_cli", "convert", "a.zip", "-", "-o", "vol", *more],
         cwd=tmp_path,
         env={**clean_environment({"TMPDIR": str(tmp_path / "tmp")}), "PYTHONPATH": str(REPOSITORY)},
+        preexec_fn=default_signals,  # noqa: PLW1509  no thread holds a lock in these tests
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from conftest import Result, clean_environment
+from conftest import Result, clean_environment, default_signals
 from samples import lines
 
 Petct = Callable[..., Result]
@@ -151,6 +151,7 @@ def test_stopped_in_the_middle(petct: Petct, raw: Path, copy: Path, command: lis
         [sys.executable, "-m", "petct_cli", *command, "-", "-o", "out"],
         cwd=copy,
         env=clean_environment(),
+        preexec_fn=default_signals,  # noqa: PLW1509  no thread holds a lock in these tests
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from conftest import Result, clean_environment
+from conftest import Result, clean_environment, default_signals
 from samples import lines, study, volume
 
 Petct = Callable[..., Result]
@@ -20,6 +20,7 @@ Petct = Callable[..., Result]
 def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "petct_cli", *arguments],
+        preexec_fn=default_signals,  # noqa: PLW1509  no thread holds a lock in these tests
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
