@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,26 @@ class Match:
 
 
 class ReportIndex:
-    """Reports by what they say of themselves."""
+    """Reports by what they say of themselves.
+
+    Attributes
+    ----------
+    size
+        How many there are.
+    sha256
+        Hash of all, and of whose they say that they are, whatever their order.
+    """
 
     def __init__(self, entries: Iterable[ReportEntry]) -> None:
         self._by: dict[tuple[str, str], list[ReportEntry]] = {}
         self.size = 0
+        identities: list[str] = []
         for entry in entries:
             self.size += 1
+            identities.append(entry.identity)
             for key in _claims(entry):
                 self._by.setdefault(key, []).append(entry)
+        self.sha256 = sha256_bytes("".join(sorted(identities)).encode())
 
     def match(self, keys: StudyKeys) -> Match | None:
         """Return the report of a study, or None when there is none.
@@ -140,6 +152,12 @@ class ReportIndex:
                 raise RecordError(found[0].fault, _FAULTS[found[0].fault])
             return Match(found[0], by)
         return None
+
+
+@lru_cache(maxsize=2)
+def report_index(path: Path) -> ReportIndex:
+    """Return the index of the reports at `path`, made once per process (`load_reports`)."""
+    return ReportIndex(load_reports(path))
 
 
 def load_reports(path: Path) -> Iterator[ReportEntry]:

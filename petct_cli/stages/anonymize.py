@@ -18,7 +18,7 @@ from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
-from petct_cli.dataset.matching import load_reports
+from petct_cli.dataset.matching import report_index
 from petct_cli.dicom.archives import origin_of
 from petct_cli.dicom.deid.crosswalk import CrosswalkFile
 from petct_cli.dicom.deid.profile import Choice, choose, load_profile
@@ -216,7 +216,7 @@ class Anonymize:
             *(self.key.fingerprint(sha256_bytes(data)) for data in (source, truth) if data is not None),
         ]
         if self.reports is not None:
-            inputs.append(self.key.fingerprint(_reports_hash(self.reports)))
+            inputs.append(self.key.fingerprint(report_index(self.reports).sha256))
         options = {
             "profile": self.profile,
             "options": list(self.choice.options),
@@ -300,8 +300,3 @@ def identity_of(survey: Survey, key: Key, files: Sequence[Path]) -> dict[str, An
 @lru_cache(maxsize=2)
 def _crosswalk_file(path: Path) -> CrosswalkFile:
     return CrosswalkFile(path)
-
-
-@lru_cache(maxsize=2)
-def _reports_hash(path: Path) -> str:
-    return sha256_bytes("".join(sorted(entry.identity for entry in load_reports(path))).encode())

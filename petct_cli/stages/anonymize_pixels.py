@@ -16,7 +16,7 @@ from petct_cli.dicom.deid.ocr import shows_text, tesseract_version
 from petct_cli.dicom.deid.pixels import UNTREATED, Treatment, air_word, read_words, rescale_of, with_words
 from petct_cli.dicom.deid.redaction import Redaction, blackened
 from petct_cli.dicom.deid.selection import sop_class_of
-from petct_cli.dicom.deid.study import Instance, Survey
+from petct_cli.dicom.deid.study import Instance, Survey, in_order
 from petct_cli.volume.ct_stack import CtSlice, HuSlice
 from petct_cli.volume.deface import Face, find_face
 from petct_cli.volume.geometry import SlicePlane
@@ -161,7 +161,7 @@ class PixelWork:
             return
         kept = tuple(image for image in self.survey.images if image.digest not in reasons)
         moved = [replace(i, reason=reasons[i.digest]) for i in self.survey.images if i.digest in reasons]
-        self.survey = replace(self.survey, images=kept, quarantined=_ordered([*self.survey.quarantined, *moved]))
+        self.survey = replace(self.survey, images=kept, quarantined=in_order([*self.survey.quarantined, *moved]))
 
     def _let_out(self) -> None:
         """Let out what is quarantined for pixels that a rule blacks out."""
@@ -181,7 +181,7 @@ class PixelWork:
             self._rules[instance.digest] = instance.reason
         out = [replace(i, reason=None) for i in self.survey.quarantined if i.digest in self._rules]
         kept = tuple(i for i in self.survey.quarantined if i.digest not in self._rules)
-        self.survey = replace(self.survey, images=_ordered([*self.survey.images, *out]), quarantined=kept)
+        self.survey = replace(self.survey, images=in_order([*self.survey.images, *out]), quarantined=kept)
 
     def _find_faces(self) -> None:
         """Find the face in every CT series; what may show one that cannot be taken out is set aside."""
@@ -259,16 +259,6 @@ def _is_original(dicom: DicomBytes) -> bool:
     return dicom.text(0x00080008).upper().split("\\")[:2] == ["ORIGINAL", "PRIMARY"]
 
 
-def _ordered(instances: Sequence[Instance]) -> tuple[Instance, ...]:
-    """Return instances in the order of a survey."""
-    return tuple(
-        sorted(
-            instances,
-            key=lambda i: (i.modality, i.series_number, i.series_uid, i.instance_number, i.sop_uid, i.digest),
-        )
-    )
-
-
 def _faces_of(
     series: dict[tuple[str, str], list[tuple[Instance, SlicePlane]]],
 ) -> tuple[dict[tuple[str, str], Face], dict[tuple[str, str], RecordError]]:
@@ -327,9 +317,7 @@ def _is_projection(dicom: DicomBytes) -> bool:
 
 
 def _is_one_grey_image(dicom: DicomBytes) -> bool:
-    samples = dicom.value(0x00280002) or b"\1\0"
-    order = "little" if dicom.syntax.little else "big"
-    return int.from_bytes(samples[:2], order) == 1 and dicom.text(0x00280008) in ("", "1")  # type: ignore[arg-type]
+    return dicom.number(0x00280002, 1) == 1 and dicom.text(0x00280008) in ("", "1")
 
 
 def _plane_of(dicom: DicomBytes) -> SlicePlane | None:
@@ -343,8 +331,7 @@ def _plane_of(dicom: DicomBytes) -> SlicePlane | None:
             return None
         numbers.append(values)
     position, orientation, spacing = numbers
-    order = "little" if dicom.syntax.little else "big"
-    shape = [int.from_bytes((dicom.value(tag) or b"")[:2], order) for tag in (0x00280010, 0x00280011)]  # type: ignore[arg-type]
+    shape = [dicom.number(tag, 0) for tag in (0x00280010, 0x00280011)]
     if min(spacing) <= 0 or min(shape) <= 0:
         return None
     return SlicePlane(

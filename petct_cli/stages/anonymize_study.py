@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import orjson
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.records import Deid, Record, ReportRef, Series, Study, Truth
-from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, entry_of, load_reports
+from petct_cli.dataset.matching import Match, ReportEntry, StudyKeys, entry_of, report_index
 from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
 from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
@@ -194,7 +193,7 @@ class StudyWork:
             date=survey.facts.get("study_date", ""),
             names=names,
         )
-        return _index(self.stage.reports).match(keys)
+        return report_index(self.stage.reports).match(keys)
 
     def _report(self, sections: dict[str, str], known: Known) -> tuple[ReportRef, dict[str, int], list[dict[str, Any]]]:
         cleaned, replaced = clean_sections(sections, known.find, self.shift, remove_dates=self.removes_dates)
@@ -254,9 +253,3 @@ def _parsed(report: ReportEntry) -> tuple[dict[str, str], dict[str, Any]]:
 
 def _unknown_keys(record: Study) -> int:
     return len(record.model_extra or {}) + sum(len(set(series.model_extra or {})) for series in record.series)
-
-
-@lru_cache(maxsize=2)
-def _index(path: Path) -> ReportIndex:
-    """Return the index of `path`, made once per process."""
-    return ReportIndex(load_reports(path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
-from petct_cli.dataset.matching import ReportIndex, StudyKeys, load_reports
+from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
 from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.report.sections import parse_report
@@ -149,7 +148,7 @@ class Pair:
 
     def _sections(self, study: Study) -> dict[str, str]:
         if study.report is None and self.reports is not None:
-            return matched_sections(study, _report_index(self.reports))
+            return matched_sections(study, report_index(self.reports))
         return read_sections(study)
 
     def _options(self) -> dict[str, object]:
@@ -160,11 +159,6 @@ class Pair:
             "split": self.split.describe(),
             "task": "report",
         }
-
-
-@lru_cache(maxsize=1)
-def _report_index(path: Path) -> ReportIndex:
-    return ReportIndex(load_reports(path))
 
 
 def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,10 +134,7 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
     if not study_uid:
         raise RecordError("no_study_uid", "the files have no StudyInstanceUID")
     patient_id, issuer = _one_patient(patients)
-    ordered = sorted(
-        instances,
-        key=lambda i: (i.modality, i.series_number, i.series_uid, i.instance_number, i.sop_uid, i.digest),
-    )
+    ordered = in_order(instances)
     # The first in this order that says something counts: it does not depend on where the files lie.
     facts: dict[str, str] = {}
     for instance in ordered:
@@ -157,6 +154,16 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
         identifiers=collector.found,
         facts=facts,
         digests=tuple(digests),
+    )
+
+
+def in_order(instances: Iterable[Instance]) -> tuple[Instance, ...]:
+    """Return instances in the order of a survey, which does not depend on where files lie or how they are named."""
+    return tuple(
+        sorted(
+            instances,
+            key=lambda i: (i.modality, i.series_number, i.series_uid, i.instance_number, i.sop_uid, i.digest),
+        )
     )
 
 
