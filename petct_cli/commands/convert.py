@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from petct_cli.cli import convert_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
@@ -17,26 +14,12 @@ from petct_cli.cli.sources import BadLine, Item, as_items, is_manifest, read_rec
 from petct_cli.core.scratch import scratch_folder
 
 
-class Format(StrEnum):
-    """What ``--format`` takes."""
-
-    b2nd = "b2nd"
-    nifti = "nifti"
-
-
 @command(uses=("jobs", "executor", "shard"))
 def main(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")],
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PATH|-", help="Folders or archives of DICOM, or study records (.jsonl)."),
-    ] = None,
-    grid: Annotated[
-        str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")
-    ] = "pet",
-    form: Annotated[
-        Format, typer.Option("--format", help="b2nd (fast random crops), or nifti for exchange (.nii.gz).")
-    ] = Format.b2nd,
+    out: opt.Out,
+    paths: opt.Paths = None,
+    grid: opt.GridRule = "pet",
+    form: opt.FormatName = opt.Format.b2nd,
     *,
     shared: Shared,
 ) -> None:
