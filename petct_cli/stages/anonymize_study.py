@@ -127,9 +127,11 @@ class StudyWork:
         )
         scan = ResidualScan(known, rewriter.written, proven)
         proof = SuvProof()
-        for image, place in survey.names():
+        named = survey.names()
+        for folder in {place.partition("/")[0] for _, place in named}:
+            (self.temporary / folder).mkdir(exist_ok=True)
+        for image, place in named:
             target = self.temporary / place
-            target.parent.mkdir(exist_ok=True)
             dicom: DicomBytes
             dicom, treatment = pixels.treated(image, read_dicom(image.path))
             age, missing = survey.facts.get("age"), self._missing_uids(dicom, image)

@@ -34,7 +34,7 @@ def decode_text(value: bytes, charset: bytes) -> str:
             # What pydicom warns about may quote the value.
             warnings.simplefilter("ignore")
             return str(decode_bytes(value, convert_encodings(terms), {"\n", "\r", "\t", "\f", "\\", "^", "="}))
-    except (LookupError, UnicodeDecodeError):
+    except (LookupError, ValueError):  # a damaged name of a set may hold a NUL
         return value.decode("latin-1")
 
 
@@ -49,7 +49,7 @@ def encode_text(text: str, charset: bytes) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             encoded = bytes(encode_string(text, convert_encodings(terms)))
-    except (LookupError, UnicodeEncodeError):
+    except (LookupError, ValueError):
         return b""
     # What the set cannot hold comes out as question marks, which would not be the cleaned text.
     return b"" if b"?" in encoded and "?" not in text else encoded

@@ -6,13 +6,13 @@ import mmap
 import os
 import unicodedata
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from struct import error as struct_error
 
 from petct_cli.dicom.deid.charset import decode_text
-from petct_cli.dicom.deid.layouts import Layouts, first_by_tag
+from petct_cli.dicom.deid.layouts import Layout, Layouts, first_by_tag
 from petct_cli.dicom.deid.syntax import (
     BIG,
     EXPLICIT,
@@ -46,6 +46,8 @@ class DicomBytes:
         Elements of group 0002, which point into `head`.
     body
         Offset of the first element of the data set in `buffer`.
+    layout
+        The layout that `buffer` has in common with other files, where it is recognised.
     """
 
     head: bytes
@@ -55,6 +57,7 @@ class DicomBytes:
     syntax: Syntax
     transfer_syntax: str
     elements: list[Element]
+    layout: Layout | None = field(default=None, compare=False, repr=False)
 
     def meta_value(self, tag: int) -> bytes:
         """Return the raw value of a File Meta element, or nothing."""
@@ -62,7 +65,7 @@ class DicomBytes:
 
     @cached_property
     def _by_tag(self) -> dict[int, Element]:
-        return first_by_tag(self.elements)
+        return first_by_tag(self.elements) if self.layout is None else self.layout.by_tag
 
     def value(self, tag: int) -> bytes | None:
         """Return the raw value of a top-level element, or None when it is not there."""
@@ -140,22 +143,17 @@ def parse_dicom(data: Buffer) -> DicomBytes:
             raise DicomSyntaxError("dicom_damaged", "the deflated data set is damaged") from None
         if not inflater.eof:
             raise DicomSyntaxError("dicom_truncated", "the file ends inside its deflated data set")
-    elements, by_tag = _elements_of(buffer, start, syntax, has_meta=bool(meta))
-    found = DicomBytes(head, meta, buffer, start, syntax, transfer_syntax, elements)
-    if by_tag is not None:
-        vars(found)["_by_tag"] = by_tag
-    return found
+    elements, layout = _elements_of(buffer, start, syntax, has_meta=bool(meta))
+    return DicomBytes(head, meta, buffer, start, syntax, transfer_syntax, elements, layout)
 
 
-def _elements_of(
-    buffer: Buffer, start: int, syntax: Syntax, *, has_meta: bool
-) -> tuple[list[Element], dict[int, Element] | None]:
-    """Return the elements of a data set and, where its layout is known, the same by tag."""
+def _elements_of(buffer: Buffer, start: int, syntax: Syntax, *, has_meta: bool) -> tuple[list[Element], Layout | None]:
+    """Return the elements of a data set and its layout, where that is one to be recognised."""
     if not isinstance(buffer, bytes):
         return parse(buffer, start, len(buffer), syntax), None
     layout = _LAYOUTS.find(buffer, start, syntax)
     if layout is not None:
-        return layout.elements, layout.by_tag
+        return layout.elements, layout
     try:
         elements = parse(buffer, start, len(buffer), syntax)
     except DicomSyntaxError as error:
@@ -163,8 +161,7 @@ def _elements_of(
             raise
         # Without File Meta it only looked like DICOM.
         raise DicomSyntaxError("not_dicom", "not a DICOM file") from None
-    _LAYOUTS.remember(buffer, start, syntax, elements)
-    return elements, None
+    return elements, _LAYOUTS.remember(buffer, start, syntax, elements)
 
 
 _LAYOUTS = Layouts()

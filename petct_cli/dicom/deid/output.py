@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from petct_cli.core.errors import RecordError
@@ -15,9 +16,10 @@ from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.files import DEFLATED_LE, DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Hit, Known
+from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.pieces import join
 from petct_cli.dicom.deid.pixels import UNTREATED, Treatment
-from petct_cli.dicom.deid.profile import Profile, load_profile
+from petct_cli.dicom.deid.profile import Choice, Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
 from petct_cli.dicom.deid.syntax import (
@@ -70,7 +72,7 @@ def write_deidentified(
     inserts = _inserts(dicom, profile, rewriter, treatment, clean_pixels=clean_pixels, age=age)
     made = {tag: rewriter.key.uid(source).encode() for tag, source in (missing_uids or {}).items()}
     inserts |= {tag: (b"UI", uid) for tag, uid in made.items()}
-    pieces = rewriter.data_set(dicom.buffer, dicom.elements, dicom.syntax, sop_class, inserts)
+    pieces = rewriter.data_set(dicom, sop_class, inserts)
     head = bytes(128) + b"DICM" + _file_meta(dicom, profile, rewriter, sop_class, made.get(_SOP_INSTANCE))
     if dicom.transfer_syntax == DEFLATED_LE:
         _write(target, [head, _deflate(join(dicom.buffer, pieces))])
@@ -123,12 +125,13 @@ def _inserts(
         if profile.has("retain_modified_dates")
         else b"REMOVED"
     )
+    codes = _method_codes(rewriter.choice, sop_class_of(dicom), dicom.syntax, treatment, clean_pixels=clean_pixels)
     inserts: dict[int, tuple[bytes, bytes]] = {
         0x00100010: (b"PN", pseudonym),
         0x00100020: (b"LO", pseudonym),
         0x00120062: (b"CS", b"YES"),
         0x00120063: (b"LO", f"PS3.15 Annex E {profile.edition}\\petct profile {profile.name}".encode()),
-        0x00120064: (b"SQ", _method_codes(profile, dicom.syntax, treatment, clean_pixels=clean_pixels)),
+        0x00120064: (b"SQ", codes),
         0x00280303: (b"CS", temporal),
     }
     if clean_pixels:
@@ -139,7 +142,11 @@ def _inserts(
     return inserts
 
 
-def _method_codes(profile: Profile, syntax: Syntax, treatment: Treatment, *, clean_pixels: bool) -> bytes:
+@lru_cache(maxsize=64)
+def _method_codes(
+    choice: Choice | str, sop_class: str, syntax: Syntax, treatment: Treatment, *, clean_pixels: bool
+) -> bytes:
+    profile = load_profile(choice, sop_class)
     body = b""
     for code, meaning in sorted({*profile.codes(clean_pixels=clean_pixels), *treatment.codes()}):
         item = (
@@ -190,6 +197,7 @@ class ResidualScan:
     written: set[tuple[int, bytes]]
     proven: set[str] = field(default_factory=set)
     _seen: set[tuple[int, bytes]] = field(default_factory=set)
+    _repeats: Repeats[bytes] = field(default_factory=Repeats)
 
     def check(self, source: DicomBytes, target: Path) -> DicomBytes:
         """Read a written file back, compare its pixels with those of `source`, search the rest and return it.
@@ -206,7 +214,13 @@ class ResidualScan:
             raise RecordError("pixels_changed", "pixel data differ after writing")
         for element in result.meta:
             self._search(element.tag, element.vr, result.head[element.value : element.value_end], b"")
-        self._level(result.buffer, result.elements, result.syntax, b"")
+        repeat = self._repeats.find(result.layout, result.buffer)
+        if repeat is not None and all(element.tag > _CHARSET for element in repeat[1]):
+            charset, changed = repeat
+            self._level(result.buffer, changed, result.syntax, charset)
+        else:
+            self._level(result.buffer, result.elements, result.syntax, b"")
+            self._repeats.remember(result.layout, result.buffer, result.value(_CHARSET) or b"")
         for tag, value in beside_pixels(result):
             self._search(tag, b"UN", value, b"")
         return result

@@ -22,13 +22,14 @@ class Pieces:
             self._start = start
         self._end = end
 
-    def put(self, chunk: bytes) -> None:
-        """Go on with new bytes."""
+    def put(self, chunk: bytes) -> int:
+        """Go on with new bytes; return their place among the pieces, which means nothing where there are none."""
         self.changed = True
         self._flush()
         self._start = self._end = 0
         if chunk:
             self._pieces.append(chunk)
+        return len(self._pieces) - 1
 
     def _flush(self) -> None:
         if self._end > self._start:

@@ -279,6 +279,7 @@ def with_words(dicom: DicomBytes, words: Words, form: PixelFormat) -> DicomBytes
         body=0,
         transfer_syntax=dicom.transfer_syntax if dicom.transfer_syntax in _NATIVE else EXPLICIT_LE,
         elements=parse(buffer, 0, len(buffer), dicom.syntax),
+        layout=None,
     )
 
 

@@ -10,10 +10,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from petct_cli.dicom.deid.charset import decode_text, encode_text
+from petct_cli.dicom.deid.files import DicomBytes
+from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.pieces import Piece, Pieces, join
 from petct_cli.dicom.deid.plans import CHARSET, CODED_VRS, is_graphics, plan_for
 from petct_cli.dicom.deid.profile import Choice, Profile, SafePrivate, load_profile
@@ -59,6 +61,26 @@ _NUMBERS = re.compile(rb"[0-9+\-.eE\\ \0]*")
 _TIMES = re.compile(rb"[0-9:.\\ \0\-]*")
 
 
+class _Decided(NamedTuple):
+    """What became of one public element, and where its new bytes stand among the pieces of its level."""
+
+    outcome: Outcome
+    place: int
+
+
+class _Rewritten(NamedTuple):
+    """A data set that was rewritten, from which another one of its layout differs in some values.
+
+    `decided` goes by the start of an element; private ones and graphics, which depend on others, are not in it.
+    """
+
+    sop_class: str
+    inserts: dict[int, tuple[bytes, bytes]]
+    level: _Level
+    pieces: list[Piece]
+    counts: Counter[str]
+
+
 @dataclass
 class _Level:
     """Where rewriting is: the bytes, how they are laid out, and the rules for objects of this class at this depth."""
@@ -69,6 +91,7 @@ class _Level:
     profile: Profile
     sop_class: str
     depth: int
+    decided: dict[int, _Decided] = field(default_factory=dict)
 
     @property
     def top(self) -> bool:
@@ -115,6 +138,7 @@ class Rewriter:
     )
     _plans: dict[tuple[int, bytes, bool, str], str] = field(default_factory=dict)
     _uids: dict[bytes, bytes] = field(default_factory=dict)
+    _repeats: Repeats[_Rewritten] = field(default_factory=Repeats)
 
     def __post_init__(self) -> None:
         keeps = load_profile(self.choice).has("retain_full_dates")
@@ -129,37 +153,82 @@ class Rewriter:
             new = self._uids[uid] = (text if is_standard_uid(text) or not text else self.key.uid(text)).encode()
         return new
 
-    def data_set(
-        self,
-        buffer: Buffer,
-        elements: list[Element],
-        syntax: Syntax,
-        sop_class: str,
-        inserts: dict[int, tuple[bytes, bytes]],
-    ) -> list[Piece]:
-        """Return a top-level data set as pieces: new bytes, or (start, end) ranges of `buffer` that stay.
+    def data_set(self, dicom: DicomBytes, sop_class: str, inserts: dict[int, tuple[bytes, bytes]]) -> list[Piece]:
+        """Return a top-level data set as pieces: new bytes, or (start, end) ranges of its buffer that stay.
 
         Parameters
         ----------
         inserts
             (VR, value) by tag of the elements that are written whatever the input holds.
         """
-        level = _Level(buffer, syntax, b"", load_profile(self.choice, sop_class), sop_class, depth=0)
+        repeat = self._repeats.find(dicom.layout, dicom.buffer)
+        if repeat is not None:
+            pieces = self._like(*repeat, dicom.buffer, sop_class, inserts)
+            if pieces is not None:
+                return pieces
+        profile = load_profile(self.choice, sop_class)
+        level = _Level(dicom.buffer, dicom.syntax, b"", profile, sop_class, depth=0)
+        before, self.counts = self.counts, Counter()
+        try:
+            pieces = self._all(level, dicom.elements, inserts)
+        finally:
+            counts, self.counts = self.counts, before
+            self.counts.update(counts)
+        self._repeats.remember(
+            dicom.layout, dicom.buffer, _Rewritten(sop_class, inserts, replace(level, buffer=b""), pieces, counts)
+        )
+        return pieces
+
+    def _all(self, level: _Level, elements: list[Element], inserts: dict[int, tuple[bytes, bytes]]) -> list[Piece]:
         pieces = Pieces()
         kept = [element for element in elements if element.tag not in inserts]
-        pending = sorted(inserts)
         at = 0
-        for tag in pending:
+        for tag in sorted(inserts):
             start = at
             while at < len(kept) and kept[at].tag < tag:
                 at += 1
             self._rewrite(level, kept[start:at], pieces)
             vr, value = inserts[tag]
             self.written.add((tag, value.rstrip(b" \0")))
-            head = encode_head(tag, vr, len(value), syntax) + value if vr == b"SQ" else None
-            pieces.put(head or encode_element(tag, vr, value, syntax))
+            head = encode_head(tag, vr, len(value), level.syntax) + value if vr == b"SQ" else None
+            pieces.put(head or encode_element(tag, vr, value, level.syntax))
         self._rewrite(level, kept[at:], pieces)
         return pieces.finished()
+
+    def _like(
+        self,
+        first: _Rewritten,
+        changed: list[Element],
+        buffer: Buffer,
+        sop_class: str,
+        inserts: dict[int, tuple[bytes, bytes]],
+    ) -> list[Piece] | None:
+        """Return the pieces of a data set like one before it; None where they cannot be told from `changed` alone."""
+        if first.sop_class != sop_class or first.inserts != inserts:
+            return None
+        level = replace(first.level, buffer=buffer)
+        memory = self._memory_of(level)
+        pieces = list(first.pieces)
+        counts = first.counts.copy()
+        for element in changed:
+            if element.tag in inserts:
+                continue
+            decided = first.level.decided.get(element.start)
+            if decided is None or element.tag <= CHARSET:
+                return None
+            old, new = decided.outcome, self._element(level, element, memory)
+            if (old.chunk is None) != (new.chunk is None) or bool(old.chunk) != bool(new.chunk):
+                return None
+            if new.chunk:
+                pieces[decided.place] = new.chunk
+            if old.counts != new.counts:
+                counts.subtract(dict(old.counts))
+                counts.update(dict(new.counts))
+        self.counts.update(counts)
+        return pieces
+
+    def _memory_of(self, level: _Level) -> dict[tuple[int, bytes, bytes], Outcome]:
+        return self._memory.setdefault((level.syntax, level.charset, level.top, level.sop_class), {})
 
     def _rewrite(self, level: _Level, elements: list[Element], pieces: Pieces) -> None:
         """Append what becomes of `elements`, which follow each other on one level."""
@@ -169,7 +238,7 @@ class Rewriter:
                 if element.tag == CHARSET:
                     level.charset = buffer[element.value : element.value_end]
                 break
-        memory = self._memory.setdefault((level.syntax, level.charset, level.top, level.sop_class), {})
+        memory = self._memory_of(level)
         private: list[Element] = []
         for element in elements:
             group = element.tag >> 16
@@ -184,12 +253,15 @@ class Rewriter:
                 pieces.put(b"")
                 continue
             outcome = self._element(level, element, memory)
+            place = -1
             if outcome.chunk is None:
                 pieces.keep(element.start, element.end)
-                continue
-            for name, number in outcome.counts:
-                self.counts[name] += number
-            pieces.put(outcome.chunk)
+            else:
+                for name, number in outcome.counts:
+                    self.counts[name] += number
+                place = pieces.put(outcome.chunk)
+            if group < _FIRST_GRAPHICS_GROUP:
+                level.decided[element.start] = _Decided(outcome, place)
         if private:
             self._private(level, private, pieces)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
+from petct_cli.dicom.deid.beside_pixels import has_bytes_after_pixels
 from petct_cli.dicom.deid.files import DicomBytes, parse_dicom, read_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
+from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_rules
 from petct_cli.dicom.deid.selection import quarantine_reason
 from petct_cli.dicom.deid.values import age_between, cap_age
@@ -107,6 +109,7 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
     patients: set[tuple[str, str]] = set()
     digests: list[str] = []
     seen: set[str] = set()
+    repeats: Repeats[tuple[Instance, tuple[str, str]]] = Repeats()
     not_dicom = duplicates = 0
     for place, path in enumerate(files, start=1):
         data = read_bytes(path)
@@ -120,11 +123,19 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
                 not_dicom += 1
                 continue
             raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
-        instance = _instance(dicom, path, digest, profile)
+        repeat = repeats.find(dicom.layout, dicom.buffer)
+        if repeat is not None and all(element.tag in _OF_A_SLICE for element in repeat[1]):
+            first, patient = repeat[0]
+            instance = _next_slice(first, dicom, path, digest)
+        else:
+            instance = _instance(dicom, path, digest, profile)
+            patient = dicom.decoded(0x00100020), dicom.decoded(0x00100021)
+            if instance.reason is None:
+                repeats.remember(dicom.layout, dicom.buffer, (instance, patient))
         if instance.reason == "dicomdir":
             instances.append(instance)
             continue
-        patients.add((dicom.decoded(0x00100020), dicom.decoded(0x00100021)))
+        patients.add(patient)
         if digest in seen:
             duplicates += 1
             continue
@@ -200,6 +211,28 @@ def _instance(dicom: DicomBytes, path: Path, digest: str, profile: Profile) -> I
         instance_number=_integer(dicom.text(0x00200013)),
         reason=quarantine_reason(dicom, profile),
         said=_said(dicom),
+    )
+
+
+_OF_A_SLICE = frozenset(
+    {
+        0x00080018, 0x00080023, 0x00080032, 0x00080033, 0x00180050, 0x00181151, 0x00181152, 0x00189345,
+        0x00200012, 0x00200013, 0x00200032, 0x00201041, 0x00280106, 0x00280107, 0x00281050, 0x00281051, 0x00281052,
+        0x00281053, 0x00541300, 0x00541321, 0x00541322, 0x00541330,
+    }
+)  # fmt: skip
+"""What differs from slice to slice, and is no part of what an `Instance` says but for its SOP UID and number."""
+
+
+def _next_slice(first: Instance, dicom: DicomBytes, path: Path, digest: str) -> Instance:
+    """Return an instance that differs from `first` in elements `_OF_A_SLICE` and in its pixels alone."""
+    return replace(
+        first,
+        path=path,
+        digest=digest,
+        sop_uid=dicom.text(0x00080018),
+        instance_number=_integer(dicom.text(0x00200013)),
+        reason="bytes_after_pixels" if has_bytes_after_pixels(dicom) else None,
     )
 
 
