@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from petct_cli.cli import pair_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
@@ -15,21 +11,11 @@ from petct_cli.cli.sources import read_records
 
 @command(uses=("jobs", "executor", "shard"))
 def main(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Study records.")] = None,
-    regions: Annotated[
-        str, typer.Option(metavar="RULE", help="paper, whole, or fractions:A,B,C counted from the head.")
-    ] = "paper",
-    overlap: Annotated[
-        str, typer.Option(metavar="N|Nmm", help="What two neighbouring regions share, in slices or mm.")
-    ] = "20",
-    split: Annotated[
-        str,
-        typer.Option(metavar="RULE", help="random:SEED[:A/B/C] by patient, or one of train, val, test for all."),
-    ] = "random:0",
-    reports: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, JSONL, CSV, text)."),
-    ] = None,
+    files: opt.Files = None,
+    regions: opt.Regions = "paper",
+    overlap: opt.Overlap = "20",
+    split: opt.Split = "random:0",
+    reports: opt.Reports = None,
     *,
     shared: Shared,
 ) -> None:
