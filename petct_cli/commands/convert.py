@@ -20,6 +20,8 @@ def main(
     paths: opt.Paths = None,
     grid: opt.GridRule = "pet",
     form: opt.FormatName = opt.Format.b2nd,
+    crop: opt.CropRule = "none",
+    pet_dtype: opt.PetDtypeName = opt.PetDtype.float32,
     *,
     shared: Shared,
 ) -> None:
@@ -38,7 +40,8 @@ def main(
 
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
-        run(Convert(out, grid, form.value, scratch), _once_each(_studies(paths, folders, scratch)), shared)
+        stage = Convert(out, grid, form.value, scratch, crop=crop, pet_dtype=pet_dtype.value)
+        run(stage, _once_each(_studies(paths, folders, scratch)), shared)
 
 
 def _once_each(studies: Iterable[Item]) -> Iterator[Item]:

@@ -17,11 +17,13 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
+from petct_cli.stages.convert_rules import check_pet_dtype, parse_crop
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from petct_cli.volume.finish import Finished
     from petct_cli.volume.geometry import Grid
     from petct_cli.volume.series_choice import Candidate, Choice
     from petct_cli.volume.series_volume import SeriesVolume
@@ -56,13 +58,17 @@ class Convert:
         ``pet``, ``ct``, ``native`` (each on its own) or ``iso:MM``.
     format
         ``b2nd`` or ``nifti``.
+    crop
+        ``none``, ``body`` or ``body:MM``: keep the box around the body and a margin.
+    pet_dtype
+        ``float32`` or ``float16``.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
 
     Raises
     ------
     UsageError
-        ``bad_grid``, ``bad_format``.
+        ``bad_grid``, ``bad_format``, ``bad_crop``, ``bad_pet_dtype``.
     """
 
     name: ClassVar[str] = "convert"
@@ -73,16 +79,25 @@ class Convert:
     grid: str = "pet"
     format: str = "b2nd"
     scratch: Path | None = None
+    crop: str = "none"
+    pet_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
+        parse_crop(self.crop)
         if self.format not in SUFFIXES:
             raise UsageError("bad_format", "--format takes b2nd or nifti")
+        check_pet_dtype(self.pet_dtype, self.format)
 
     @property
     def options(self) -> dict[str, str]:
         """What changes the content."""
-        return {"grid": self.grid, "format": self.format}
+        return {
+            "grid": self.grid,
+            "format": self.format,
+            "crop": "none" if (margin := parse_crop(self.crop)) is None else f"body:{margin:g}",
+            "pet_dtype": self.pet_dtype,
+        }
 
     def __call__(self, record: Study) -> Iterable[Record]:
         """Return the study with its volumes; one that has volumes already is returned as it is."""
@@ -123,16 +138,19 @@ class Convert:
         return record.with_fields(**moved)
 
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
+        from petct_cli.volume.finish import finish
         from petct_cli.volume.storage import save_volume
 
         series, volumes = _read_study(record, sources)
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
-        for role, (array, grid) in place_on_grid(volumes, self.grid).items():
+        placed = place_on_grid(volumes, self.grid)
+        finished = finish(placed, volumes, parse_crop(self.crop), self.pet_dtype)
+        for role, done in finished.items():
             file_name = role + SUFFIXES[self.format]
-            save_volume(temporary / file_name, array, grid.affine)
+            save_volume(temporary / file_name, done.array, done.grid.affine)
             fields[role] = _volume_record(
-                self.out / record.id / file_name, array, grid, volumes[role], overlap if len(volumes) == 2 else None
+                self.out / record.id / file_name, done, volumes[role], overlap if len(volumes) == 2 else None
             )
         if overlap < ENOUGH_OVERLAP:
             _log.warning("%s: the CT covers only %.0f %% of the PET along z", record.id, 100 * overlap)
@@ -348,17 +366,17 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     return placed
 
 
-def _volume_record(
-    path: Path, array: npt.NDArray[Any], grid: Grid, volume: SeriesVolume, overlap: float | None
-) -> Volume:
-    stack = volume.stack
+def _volume_record(path: Path, done: Finished, volume: SeriesVolume, overlap: float | None) -> Volume:
+    stack, array, grid = volume.stack, done.array, done.grid
     geometry: dict[str, Any] = {
         "verdict": stack.verdict,
         "deviation_mm": round(stack.deviation_mm, 4),
         "native_shape": list(volume.grid.shape),
         "native_spacing_mm": _rounded(volume.grid.spacing_mm),
-        "resampled": array is not volume.array or stack.verdict == "uneven",
+        "resampled": done.geometry["resampled"] or stack.verdict == "uneven",
     }
+    if "crop" in done.geometry:
+        geometry["crop"] = done.geometry["crop"]
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)
     if overlap is not None:
