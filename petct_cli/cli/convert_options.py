@@ -36,5 +36,8 @@ CropRule = Annotated[
     str, typer.Option("--crop", metavar="RULE", help="none, body, or body:MM: keep the body and 20 or MM mm around it.")
 ]
 PetDtypeName = Annotated[
-    PetDtype, typer.Option("--pet-dtype", help="Number type of the PET; float16 is half as large (0.05 % off, b2nd only).")
+    PetDtype, typer.Option("--pet-dtype", help="Number type of the PET; float16 halves it (0.05 % off; b2nd only).")
+]
+PreviewWanted = Annotated[
+    bool, typer.Option("--preview", help="Draw DIR/ID/preview.png: coronal CT, PET projection, fusion.")
 ]

@@ -22,6 +22,7 @@ def main(
     form: opt.FormatName = opt.Format.b2nd,
     crop: opt.CropRule = "none",
     pet_dtype: opt.PetDtypeName = opt.PetDtype.float32,
+    preview: opt.PreviewWanted = False,
     *,
     shared: Shared,
 ) -> None:
@@ -40,7 +41,7 @@ def main(
 
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
-        stage = Convert(out, grid, form.value, scratch, crop=crop, pet_dtype=pet_dtype.value)
+        stage = Convert(out, grid, form.value, scratch, crop, pet_dtype.value, preview)
         run(stage, _once_each(_studies(paths, folders, scratch)), shared)
 
 

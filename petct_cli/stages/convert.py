@@ -62,6 +62,8 @@ class Convert:
         ``none``, ``body`` or ``body:MM``: keep the box around the body and a margin.
     pet_dtype
         ``float32`` or ``float16``.
+    preview
+        Whether to draw ``preview.png`` beside the volumes.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
 
@@ -81,6 +83,7 @@ class Convert:
     scratch: Path | None = None
     crop: str = "none"
     pet_dtype: str = "float32"
+    preview: bool = False
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
@@ -90,13 +93,14 @@ class Convert:
         check_pet_dtype(self.pet_dtype, self.format)
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, str | bool]:
         """What changes the content."""
         return {
             "grid": self.grid,
             "format": self.format,
             "crop": "none" if (margin := parse_crop(self.crop)) is None else f"body:{margin:g}",
             "pet_dtype": self.pet_dtype,
+            "preview": self.preview,
         }
 
     def __call__(self, record: Study) -> Iterable[Record]:
@@ -127,15 +131,14 @@ class Convert:
         return [self._at_home(found) for found in store.once(record.id, key, build)]
 
     def _at_home(self, record: Record) -> Record:
-        """Name the volumes by the output folder as it was typed this time; finished ones may have had another."""
+        """Name the files by the output folder as it was typed this time; finished ones may have had another."""
         if not isinstance(record, Study):
             return record
-        volumes = {role: volume for role in ("ct", "pet") if (volume := getattr(record, role)) is not None}
-        places = {role: str(self.out / record.id / Path(volume.path).name) for role, volume in volumes.items()}
-        if all(volumes[role].path == place for role, place in places.items()):
+        made = {name: one for name in ("ct", "pet", "preview") if (one := getattr(record, name)) is not None}
+        places = {name: str(self.out / record.id / Path(one.path).name) for name, one in made.items()}
+        if all(made[name].path == place for name, place in places.items()):
             return record
-        moved = {role: volumes[role].model_copy(update={"path": place}) for role, place in places.items()}
-        return record.with_fields(**moved)
+        return record.with_fields(**{name: made[name].model_copy(update={"path": places[name]}) for name in made})
 
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
         from petct_cli.volume.finish import finish
@@ -152,6 +155,10 @@ class Convert:
             fields[role] = _volume_record(
                 self.out / record.id / file_name, done, volumes[role], overlap if len(volumes) == 2 else None
             )
+        if self.preview:
+            from petct_cli.stages.convert_preview import write_preview
+
+            fields["preview"] = write_preview(record.id, finished, fields, temporary, self.out / record.id)
         if overlap < ENOUGH_OVERLAP:
             _log.warning("%s: the CT covers only %.0f %% of the PET along z", record.id, 100 * overlap)
         return fields

@@ -135,7 +135,7 @@ def _body_parts(mask: Mask, step_mm: float) -> Mask:
     sizes[0] = 0
     largest = int(sizes.argmax())
     kept = [
-        part
+        int(part)
         for part in np.flatnonzero(sizes * (step_mm / 10) ** 3 >= _PART_CM3)
         if part == largest or not _is_couch(labels == part, step_mm)
     ]
