@@ -193,7 +193,7 @@ def _draw(title: str, panels: list[_Panel]) -> Bytes:
     width_mm = max(panel.size_mm[1] for panel in panels)
     pixel_mm = max(width_mm / _BOX[0], (top - bottom) / _BOX[1])
     widths = [max(_NARROWEST, round(panel.size_mm[1] / pixel_mm)) for panel in panels]
-    height = max(1, round((top - bottom) / pixel_mm))
+    height = max(_LINE + 3, round((top - bottom) / pixel_mm))
     head, foot = _LINE + 3, 2 * _LINE + 3
     canvas = Image.new("P", (sum(widths) + _MARGIN * (len(panels) + 1), head + height + foot), 0)
     canvas.putpalette(_palette())
