@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 ENOUGH_OVERLAP = 0.9
+MOST_VOXELS = 2_000_000_000
+"""More is a slip of ``--grid iso``: a metre of body in cubes of 0.5 mm has this many."""
 _WORKED_ON = ("CT", "PT", "unknown")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -355,6 +358,11 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     """Return each volume (``ct``, ``pet``) as (array, grid) on what ``--grid`` asks for.
 
     A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight.
+
+    Raises
+    ------
+    RecordError
+        ``grid_too_large``.
     """
     from petct_cli.volume.resample import isotropic_grid, resample, straight_grid
     from petct_cli.volume.series_volume import AIR_HU
@@ -365,6 +373,8 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     }
     base = straight.get("ct" if kind == "ct" else "pet") or next(iter(straight.values()))
     target = isotropic_grid(base, millimetres) if millimetres is not None else base
+    if prod(target.shape) > MOST_VOXELS:
+        raise RecordError("grid_too_large", f"--grid {grid} gives {' x '.join(map(str, target.shape))} voxels")
     placed = {}
     for role, volume in volumes.items():
         own = straight[role] if kind == "native" else target
