@@ -257,3 +257,25 @@ def test_a_real_chest_keeps_its_arms_and_loses_its_couch(tmp_path: Path, real_da
     # By eye: the right arm ends at row 45, the back at row 408, the couch lies from row 430 to 485.
     assert y[0] <= 47 and 406 <= y[1] <= 420
     assert x[0] <= 55 and x[1] >= 470
+
+
+def test_cropped_halves_go_the_whole_way(tmp_path: Path) -> None:
+    from conftest import REPOSITORY
+
+    from petct_cli.core.records import Sample
+    from petct_cli.model.inputs import load_region
+
+    ways = []
+    for name in ("float32", "float16"):
+        options = ("--crop", "body", "--pet-dtype", name, "--preview")
+        studies = petct_here("convert", "sample_data/studies.jsonl", "-o", tmp_path / name, *options, cwd=REPOSITORY)
+        assert (studies.code, {study["pet"]["dtype"] for study in studies.records}) == (0, {name})
+        samples = petct_here("pair", "-", "--split", "test", stdin=studies.stdout, cwd=REPOSITORY)
+        page = petct_here("gallery", "-", "-o", f"{name}.html", stdin=samples.stdout, cwd=tmp_path)
+        assert (samples.code, page.code) == (0, 0)
+        assert "images not shown" not in (tmp_path / f"{name}.html").read_text("utf-8")
+        ways.append([load_region(Sample.model_validate(record)) for record in samples.records])
+    for exact, half in zip(*ways, strict=True):
+        assert half.pet.dtype == np.float32
+        np.testing.assert_array_equal(half.ct, exact.ct)
+        np.testing.assert_allclose(half.pet, exact.pet, rtol=5e-4, atol=1e-7)

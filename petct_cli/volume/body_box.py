@@ -117,6 +117,10 @@ def _no_body(where: str) -> RecordError:
 
 
 def _coarse(array: npt.NDArray[Any], grid: Grid, step_mm: float, fill: float) -> Placed:
+    """Return a volume on an even grid; of voxels much finer than that every so-many-th is enough to tell a body."""
+    strides = [max(1, int(step_mm / 2 / spacing)) for spacing in grid.spacing_mm]
+    array = array[tuple(slice(None, None, stride) for stride in strides)]
+    grid = Grid((array.shape[0], array.shape[1], array.shape[2]), grid.affine @ np.diag([*strides, 1.0]))
     directions = grid.directions
     sheared = not np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)
     target = isotropic_grid(straight_grid(grid) if sheared else grid, step_mm)
