@@ -18,7 +18,7 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
-from petct_cli.stages.convert_rules import check_pet_dtype, parse_crop
+from petct_cli.stages.convert_rules import check_pet_dtype, parse_crop, parse_grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,31 +165,6 @@ class Convert:
         if overlap < ENOUGH_OVERLAP:
             _log.warning("%s: the CT covers only %.0f %% of the PET along z", record.id, 100 * overlap)
         return fields
-
-
-def parse_grid(text: str) -> tuple[str, float | None]:
-    """Read ``--grid`` as (pet, ct, native or iso; mm or None).
-
-    Raises
-    ------
-    UsageError
-        ``bad_grid``.
-
-    Examples
-    --------
-    >>> parse_grid("iso:4")
-    ('iso', 4.0)
-    """
-    kind, _, size = text.partition(":")
-    if kind in ("pet", "ct", "native") and not size:
-        return kind, None
-    try:
-        millimetres = float(size)
-    except ValueError:
-        millimetres = 0.0
-    if kind != "iso" or not 0.2 <= millimetres <= 50.0:
-        raise UsageError("bad_grid", "--grid takes pet, ct, native or iso:MM with MM from 0.2 to 50")
-    return kind, millimetres
 
 
 def _sources(record: Study) -> list[Source]:

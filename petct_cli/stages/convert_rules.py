@@ -1,4 +1,4 @@
-"""What ``convert`` can be told of the finished volumes: the rules behind its options, free of heavy imports."""
+"""The rules behind the options of ``convert``, free of heavy imports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,31 @@ from petct_cli.core.errors import UsageError
 PET_DTYPES = ("float32", "float16")
 BODY_MARGIN_MM = 20.0
 _WIDEST_MARGIN_MM = 500.0
+
+
+def parse_grid(text: str) -> tuple[str, float | None]:
+    """Read ``--grid`` as (pet, ct, native or iso; mm or None).
+
+    Raises
+    ------
+    UsageError
+        ``bad_grid``.
+
+    Examples
+    --------
+    >>> parse_grid("iso:4")
+    ('iso', 4.0)
+    """
+    kind, _, size = text.partition(":")
+    if kind in ("pet", "ct", "native") and not size:
+        return kind, None
+    try:
+        millimetres = float(size)
+    except ValueError:
+        millimetres = 0.0
+    if kind != "iso" or not 0.2 <= millimetres <= 50.0:
+        raise UsageError("bad_grid", "--grid takes pet, ct, native or iso:MM with MM from 0.2 to 50")
+    return kind, millimetres
 
 
 def parse_crop(text: str) -> float | None:

@@ -95,7 +95,7 @@ def _ct_panel(ct: Shown) -> _Panel:
 def _mip_panel(pet: Shown) -> _Panel:
     projection = _projection(pet)
     window = _pet_window(pet, projection)
-    name = f"MIP 0 to {window[1]:.3g} {pet.unit.removeprefix('SUV') if pet.unit == 'stored' else 'SUV'}"
+    name = f"MIP 0 to {window[1]:.3g} {pet.unit}"
     return _panel(name, (255 - _levels(projection, window),), pet.grid, projection.shape)
 
 
