@@ -29,6 +29,7 @@ _LINE = 13
 _GREYS, _FUSED_GREYS, _FUSED_HEATS = 64, 16, 12
 _SLAB_MM = 8.0
 _MIP_STEP_MM = 2.5
+_BRIGHTER = 0.95
 _BAR_MM = (500.0, 200.0, 100.0, 50.0, 20.0, 10.0)
 _WHITE, _DIM = _GREYS - 1, 42
 
@@ -79,9 +80,11 @@ def render_preview(title: str, ct: Shown | None, pet: Shown | None) -> Preview:
     if ct is not None:
         panels.append(_ct_panel(ct))
     if pet is not None:
-        panels.append(_mip_panel(pet))
-    if ct is not None and pet is not None:
-        panels.append(_fused_panel(ct, pet))
+        projection = _projection(pet)
+        window = _pet_window(pet.unit, projection)
+        panels.append(_mip_panel(pet, projection, window))
+        if ct is not None:
+            panels.append(_fused_panel(ct, pet, window))
     pixels = _draw(title, panels)
     return Preview(_encode(pixels), sha256_array(pixels))
 
@@ -92,14 +95,12 @@ def _ct_panel(ct: Shown) -> _Panel:
     return _panel(f"CT {low:.0f} to {high:.0f} HU", (_levels(plane, CT_WINDOW_HU),), ct.grid)
 
 
-def _mip_panel(pet: Shown) -> _Panel:
-    projection = _projection(pet)
-    window = _pet_window(pet, projection)
+def _mip_panel(pet: Shown, projection: npt.NDArray[np.float32], window: tuple[float, float]) -> _Panel:
     name = f"MIP 0 to {window[1]:.3g} {pet.unit}"
     return _panel(name, (255 - _levels(projection, window),), pet.grid, projection.shape)
 
 
-def _fused_panel(ct: Shown, pet: Shown) -> _Panel:
+def _fused_panel(ct: Shown, pet: Shown, window: tuple[float, float]) -> _Panel:
     y = _middle(ct)
     base = _slab(ct, y)
     if pet.array.shape == ct.array.shape and np.allclose(pet.grid.affine, ct.grid.affine, atol=1e-6):
@@ -109,7 +110,6 @@ def _fused_panel(ct: Shown, pet: Shown) -> _Panel:
         affine[:3, 3] += y * affine[:3, 1]
         plane = Grid((ct.grid.shape[0], 1, ct.grid.shape[2]), affine)
         uptake = resample(pet.array, pet.grid, plane, 0.0)[:, 0]
-    window = _pet_window(pet, uptake)
     return _panel("CT + PET", (_levels(base, CT_WINDOW_HU), _levels(uptake, window)), ct.grid)
 
 
@@ -121,11 +121,11 @@ def _panel(caption: str, channels: tuple[Bytes, ...], grid: Grid, shape: tuple[i
     return _Panel(caption, tuple(np.ascontiguousarray(one[::-1]) for one in channels), step, extent_mm(grid)[1][2])
 
 
-def _pet_window(pet: Shown, seen: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the window of a PET: fixed for SUV, up to the brightest parts where the unit says nothing."""
-    if pet.unit.startswith("SUV"):
+def _pet_window(unit: str, projection: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return the window of a PET: fixed for SUV, up to the brighter parts where the unit says nothing."""
+    if unit.startswith("SUV"):
         return PET_WINDOW_SUV
-    top = float(np.quantile(seen.astype(np.float32), 0.995)) if seen.size else 0.0
+    top = float(np.quantile(projection, _BRIGHTER))
     return (0.0, top if np.isfinite(top) and top > 0 else 1.0)
 
 
