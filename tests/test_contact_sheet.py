@@ -135,3 +135,9 @@ def test_memory_holds_one_page(tmp_path: Path) -> None:
 def test_a_stream_of_samples_is_a_gallery_as_before_and_nothing_is_a_page(tmp_path: Path) -> None:
     assert petct_here("gallery", "-", "-o", "none.html", stdin=b"", cwd=tmp_path).code == 0
     assert "No case has images" in (tmp_path / "none.html").read_text("utf-8")
+
+
+def test_studies_have_no_scores(tmp_path: Path) -> None:
+    result = petct_here("gallery", "-", "-o", "x.html", "--scores", "s.jsonl", stdin=lines(failed(1)), cwd=tmp_path)
+    assert result.code == 2
+    assert "--scores goes with samples" in result.stderr

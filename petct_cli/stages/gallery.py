@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from petct_cli.core.errors import InputError, PetctError
+from petct_cli.core.errors import InputError, PetctError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import BadLineError, decode
 from petct_cli.core.records import Image, Lesion, Record, Sample, Score, Study
@@ -65,12 +65,20 @@ class Gallery:
     consumes: ClassVar[tuple[type[Record], ...]] = (Sample, Study)
 
     def collect(self, records: Iterable[Record]) -> Iterable[Record]:
-        """Yield `records` unchanged: samples after the page is written, studies as their sheet grows."""
+        """Yield `records` unchanged: samples after the page is written, studies as their sheet grows.
+
+        Raises
+        ------
+        UsageError
+            ``scores_of_studies``: scores are of samples.
+        """
         stream = iter(records)
         kept: list[Record] = []
         for record in stream:
             kept.append(record)
             if isinstance(record, Study):
+                if self.scores is not None:
+                    raise UsageError("scores_of_studies", "--scores goes with samples; these records are studies")
                 return ContactSheet(self.out, self.per_page, self.title, self.notes).collect(chain(kept, stream))
             if isinstance(record, Sample):
                 break
