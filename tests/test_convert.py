@@ -25,7 +25,8 @@ from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_array
 from petct_cli.core.records import Series, Study, Volume
 from petct_cli.dicom.scan import scan_studies, study_id
-from petct_cli.stages.convert import Convert, parse_grid
+from petct_cli.stages.convert import Convert
+from petct_cli.stages.convert_rules import parse_grid
 from petct_cli.volume.storage import load_affine, load_volume
 
 Petct = Callable[..., Result]

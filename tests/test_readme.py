@@ -52,10 +52,15 @@ def test_every_command_stands_in_the_readme() -> None:
 
 
 def test_the_library_example_is_right(walked: tuple[Path, list[dict[str, object]]]) -> None:
-    from petct_cli.volume.storage import load_volume
-
     folder, _ = walked
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     path = next((folder / "vol").glob("*/pet.b2nd"))
-    whole = load_volume(path)
-    slab = load_volume(path, (slice(40, 60), slice(None), slice(None)))
-    assert (slab == whole[40:60]).all()
+    told = {}
+    exec(block.replace("vol/0a1b2c3d4e5f6789/pet.b2nd", str(path)), told)
+    assert told["path"] == path
+    assert (told["patch"] == told["pet"][40:60, 8:40, 16:48]).all()
+    record = next(orjson.loads(line) for line in (path.parent / ".petct-convert.json").read_bytes().splitlines())[
+        "records"
+    ][0]
+    affine = record["pet"]["affine"]
+    assert told["z_mm"] == pytest.approx(affine[2][0] * 40 + affine[2][3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from petct_cli.core.errors import InputError, UsageError
+from petct_cli.core.errors import InputError, PetctError, UsageError
 from petct_cli.volume import nifti
 from petct_cli.volume.storage import load_affine, load_volume, save_volume
 
@@ -42,6 +43,59 @@ def test_region_is_a_crop(tmp_path: Path, name: str) -> None:
     box = (slice(3, 37), slice(0, 5), slice(60, 66))
     np.testing.assert_array_equal(load_volume(tmp_path / name, box), volume[box])
     np.testing.assert_array_equal(load_volume(str(tmp_path / name), box[:1]), volume[box[:1]])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(*[st.tuples(st.integers(0, n), st.integers(0, n)) for n in (40, 70, 66)]), st.integers(0, 3))
+def test_any_region_is_what_numpy_crops(volumes: Path, ends: tuple[tuple[int, int], ...], axes: int) -> None:
+    box = tuple(slice(min(pair), max(pair)) for pair in ends[:axes])
+    for name in NAMES[:2]:
+        if any(one.start == one.stop for one in box):
+            with pytest.raises(InputError) as fault:
+                load_volume(volumes / name, box)
+            assert fault.value.code == "empty_region"
+        else:
+            np.testing.assert_array_equal(load_volume(volumes / name, box), ramp()[box])
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("volumes")
+    for name in NAMES:
+        save_volume(folder / name, ramp(), AFFINE)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("region", "code"),
+    [
+        ((slice(0, 41),), "outside_volume"),
+        ((slice(None), slice(-3, None)), "outside_volume"),
+        ((slice(None), slice(None), slice(60, 80)), "outside_volume"),
+        ((slice(5, 5),), "empty_region"),
+        ((slice(9, 5),), "empty_region"),
+        ((slice(0, 10, 2),), "bad_region"),
+        ((slice(0.0, 4.0),), "bad_region"),
+        ((3, 4, 5), "bad_region"),
+        (slice(0, 4), "bad_region"),
+        ((slice(None),) * 4, "bad_region"),
+    ],
+)
+def test_region_that_is_none_is_refused_not_shrunk(volumes: Path, name: str, region: Any, code: str) -> None:
+    with pytest.raises(PetctError) as fault:
+        load_volume(volumes / name, region)
+    assert fault.value.code == code
+
+
+def test_halves_are_kept_as_halves_but_not_in_nifti(tmp_path: Path) -> None:
+    volume = ramp(np.float16)
+    save_volume(tmp_path / "v.b2nd", volume, AFFINE)
+    back = load_volume(tmp_path / "v.b2nd", (slice(3, 9), slice(7, 70)))
+    assert back.dtype == np.float16
+    np.testing.assert_array_equal(back, volume[3:9, 7:70])
+    with pytest.raises(ValueError, match="float16"):
+        save_volume(tmp_path / "v.nii.gz", volume, AFFINE)
 
 
 @pytest.mark.parametrize("name", NAMES)

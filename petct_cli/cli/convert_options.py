@@ -16,6 +16,13 @@ class Format(StrEnum):
     nifti = "nifti"
 
 
+class PetDtype(StrEnum):
+    """What ``--pet-dtype`` takes."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")]
 Paths = Annotated[
     list[str] | None,
@@ -24,4 +31,13 @@ Paths = Annotated[
 GridRule = Annotated[str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")]
 FormatName = Annotated[
     Format, typer.Option("--format", help="b2nd (fast random crops), or nifti for exchange (.nii.gz).")
+]
+CropRule = Annotated[
+    str, typer.Option("--crop", metavar="RULE", help="none, body, or body:MM: keep the body and 20 or MM mm around it.")
+]
+PetDtypeName = Annotated[
+    PetDtype, typer.Option("--pet-dtype", help="Number type of the PET; float16 halves it (0.05 % off; b2nd only).")
+]
+PreviewWanted = Annotated[
+    bool, typer.Option("--preview", help="Draw DIR/ID/preview.png: coronal CT, PET projection, fusion.")
 ]

@@ -20,6 +20,9 @@ def main(
     paths: opt.Paths = None,
     grid: opt.GridRule = "pet",
     form: opt.FormatName = opt.Format.b2nd,
+    crop: opt.CropRule = "none",
+    pet_dtype: opt.PetDtypeName = opt.PetDtype.float32,
+    preview: opt.PreviewWanted = False,
     *,
     shared: Shared,
 ) -> None:
@@ -38,7 +41,8 @@ def main(
 
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
-        run(Convert(out, grid, form.value, scratch), _once_each(_studies(paths, folders, scratch)), shared)
+        stage = Convert(out, grid, form.value, scratch, crop, pet_dtype.value, preview)
+        run(stage, _once_each(_studies(paths, folders, scratch)), shared)
 
 
 def _once_each(studies: Iterable[Item]) -> Iterator[Item]:

@@ -138,6 +138,13 @@ class Volume(Part):
     suv: Suv | None = None
 
 
+class Preview(Part):
+    """The small picture of a study's volumes; `sha256` is of its pixels, as a volume's is of its voxels."""
+
+    path: str
+    sha256: str
+
+
 class ReviewSpan(Part):
     """Characters of a clean section that a person should look at, and the code of why; never the text."""
 
@@ -185,6 +192,7 @@ class Study(Record):
     deid: Deid | None = None
     ct: Volume | None = None
     pet: Volume | None = None
+    preview: Preview | None = None
     truth: Truth | None = None
 
 

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,11 +18,13 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
+from petct_cli.stages.convert_rules import check_pet_dtype, parse_crop, parse_grid
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from petct_cli.volume.finish import Finished
     from petct_cli.volume.geometry import Grid
     from petct_cli.volume.series_choice import Candidate, Choice
     from petct_cli.volume.series_volume import SeriesVolume
@@ -31,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 ENOUGH_OVERLAP = 0.9
+MOST_VOXELS = 2_000_000_000
+"""More is a slip of ``--grid iso``: a metre of body in cubes of 0.5 mm has this many."""
 _WORKED_ON = ("CT", "PT", "unknown")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -56,13 +61,19 @@ class Convert:
         ``pet``, ``ct``, ``native`` (each on its own) or ``iso:MM``.
     format
         ``b2nd`` or ``nifti``.
+    crop
+        ``none``, ``body`` or ``body:MM``: keep the box around the body and a margin.
+    pet_dtype
+        ``float32`` or ``float16``.
+    preview
+        Whether to draw ``preview.png`` beside the volumes.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
 
     Raises
     ------
     UsageError
-        ``bad_grid``, ``bad_format``.
+        ``bad_grid``, ``bad_format``, ``bad_crop``, ``bad_pet_dtype``.
     """
 
     name: ClassVar[str] = "convert"
@@ -73,16 +84,27 @@ class Convert:
     grid: str = "pet"
     format: str = "b2nd"
     scratch: Path | None = None
+    crop: str = "none"
+    pet_dtype: str = "float32"
+    preview: bool = False
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
+        parse_crop(self.crop)
         if self.format not in SUFFIXES:
             raise UsageError("bad_format", "--format takes b2nd or nifti")
+        check_pet_dtype(self.pet_dtype, self.format)
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, str | bool]:
         """What changes the content."""
-        return {"grid": self.grid, "format": self.format}
+        return {
+            "grid": self.grid,
+            "format": self.format,
+            "crop": "none" if (margin := parse_crop(self.crop)) is None else f"body:{margin:g}",
+            "pet_dtype": self.pet_dtype,
+            "preview": self.preview,
+        }
 
     def __call__(self, record: Study) -> Iterable[Record]:
         """Return the study with its volumes; one that has volumes already is returned as it is."""
@@ -112,56 +134,37 @@ class Convert:
         return [self._at_home(found) for found in store.once(record.id, key, build)]
 
     def _at_home(self, record: Record) -> Record:
-        """Name the volumes by the output folder as it was typed this time; finished ones may have had another."""
+        """Name the files by the output folder as it was typed this time; finished ones may have had another."""
         if not isinstance(record, Study):
             return record
-        volumes = {role: volume for role in ("ct", "pet") if (volume := getattr(record, role)) is not None}
-        places = {role: str(self.out / record.id / Path(volume.path).name) for role, volume in volumes.items()}
-        if all(volumes[role].path == place for role, place in places.items()):
+        made = {name: one for name in ("ct", "pet", "preview") if (one := getattr(record, name)) is not None}
+        places = {name: str(self.out / record.id / Path(one.path).name) for name, one in made.items()}
+        if all(made[name].path == place for name, place in places.items()):
             return record
-        moved = {role: volumes[role].model_copy(update={"path": place}) for role, place in places.items()}
-        return record.with_fields(**moved)
+        return record.with_fields(**{name: made[name].model_copy(update={"path": places[name]}) for name in made})
 
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
+        from petct_cli.volume.finish import finish
         from petct_cli.volume.storage import save_volume
 
         series, volumes = _read_study(record, sources)
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
-        for role, (array, grid) in place_on_grid(volumes, self.grid).items():
+        placed = place_on_grid(volumes, self.grid)
+        finished = finish(placed, volumes, parse_crop(self.crop), self.pet_dtype)
+        for role, done in finished.items():
             file_name = role + SUFFIXES[self.format]
-            save_volume(temporary / file_name, array, grid.affine)
+            save_volume(temporary / file_name, done.array, done.grid.affine)
             fields[role] = _volume_record(
-                self.out / record.id / file_name, array, grid, volumes[role], overlap if len(volumes) == 2 else None
+                self.out / record.id / file_name, done, volumes[role], overlap if len(volumes) == 2 else None
             )
+        if self.preview:
+            from petct_cli.stages.convert_preview import write_preview
+
+            fields["preview"] = write_preview(record.id, finished, fields, temporary, self.out / record.id)
         if overlap < ENOUGH_OVERLAP:
             _log.warning("%s: the CT covers only %.0f %% of the PET along z", record.id, 100 * overlap)
         return fields
-
-
-def parse_grid(text: str) -> tuple[str, float | None]:
-    """Read ``--grid`` as (pet, ct, native or iso; mm or None).
-
-    Raises
-    ------
-    UsageError
-        ``bad_grid``.
-
-    Examples
-    --------
-    >>> parse_grid("iso:4")
-    ('iso', 4.0)
-    """
-    kind, _, size = text.partition(":")
-    if kind in ("pet", "ct", "native") and not size:
-        return kind, None
-    try:
-        millimetres = float(size)
-    except ValueError:
-        millimetres = 0.0
-    if kind != "iso" or not 0.2 <= millimetres <= 50.0:
-        raise UsageError("bad_grid", "--grid takes pet, ct, native or iso:MM with MM from 0.2 to 50")
-    return kind, millimetres
 
 
 def _sources(record: Study) -> list[Source]:
@@ -330,6 +333,11 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     """Return each volume (``ct``, ``pet``) as (array, grid) on what ``--grid`` asks for.
 
     A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight.
+
+    Raises
+    ------
+    RecordError
+        ``grid_too_large``.
     """
     from petct_cli.volume.resample import isotropic_grid, resample, straight_grid
     from petct_cli.volume.series_volume import AIR_HU
@@ -340,6 +348,8 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     }
     base = straight.get("ct" if kind == "ct" else "pet") or next(iter(straight.values()))
     target = isotropic_grid(base, millimetres) if millimetres is not None else base
+    if prod(target.shape) > MOST_VOXELS:
+        raise RecordError("grid_too_large", f"--grid {grid} gives {' x '.join(map(str, target.shape))} voxels")
     placed = {}
     for role, volume in volumes.items():
         own = straight[role] if kind == "native" else target
@@ -348,17 +358,17 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     return placed
 
 
-def _volume_record(
-    path: Path, array: npt.NDArray[Any], grid: Grid, volume: SeriesVolume, overlap: float | None
-) -> Volume:
-    stack = volume.stack
+def _volume_record(path: Path, done: Finished, volume: SeriesVolume, overlap: float | None) -> Volume:
+    stack, array, grid = volume.stack, done.array, done.grid
     geometry: dict[str, Any] = {
         "verdict": stack.verdict,
         "deviation_mm": round(stack.deviation_mm, 4),
         "native_shape": list(volume.grid.shape),
         "native_spacing_mm": _rounded(volume.grid.spacing_mm),
-        "resampled": array is not volume.array or stack.verdict == "uneven",
+        "resampled": done.geometry["resampled"] or stack.verdict == "uneven",
     }
+    if "crop" in done.geometry:
+        geometry["crop"] = done.geometry["crop"]
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)
     if overlap is not None:

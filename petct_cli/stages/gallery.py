@@ -1,4 +1,4 @@
-"""``gallery``: samples with their images, references and hypotheses, and a table of scores, on one page."""
+"""``gallery``: samples with their images, texts and scores on one page, or studies on a contact sheet."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from petct_cli.core.errors import InputError, PetctError
+from petct_cli.core.errors import InputError, PetctError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import BadLineError, decode
-from petct_cli.core.records import Image, Lesion, Record, Sample, Score
+from petct_cli.core.records import Image, Lesion, Record, Sample, Score, Study
 from petct_cli.core.store import write_atomically
 from petct_cli.metrics.table import HEADINGS, arrange, image_signals
 from petct_cli.report.lesions import extract_lesions, lesion_sites
 from petct_cli.report.sites import load_sites, sides_of
+from petct_cli.stages.contact_sheet import ContactSheet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +34,7 @@ Found = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Write one self-contained HTML page and pass the records on.
+    """Write one self-contained HTML page and pass the records on; studies get a contact sheet (`ContactSheet`).
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ class Gallery:
         Heading of the page.
     notes
         Lines of plain text under the heading.
+    per_page
+        Studies on a page of the contact sheet.
     """
 
     out: Path
@@ -54,14 +58,31 @@ class Gallery:
     cases: int = 6
     title: str = "petct"
     notes: tuple[str, ...] = ()
+    per_page: int = 100
 
     name: ClassVar[str] = "gallery"
-    version: ClassVar[str] = "1"
-    consumes: ClassVar[tuple[type[Record], ...]] = (Sample,)
+    version: ClassVar[str] = "2"
+    consumes: ClassVar[tuple[type[Record], ...]] = (Sample, Study)
 
     def collect(self, records: Iterable[Record]) -> Iterable[Record]:
-        """Yield `records` unchanged after the page is written."""
-        kept = list(records)
+        """Yield `records` unchanged: samples after the page is written, studies as their sheet grows.
+
+        Raises
+        ------
+        UsageError
+            ``scores_of_studies``: scores are of samples.
+        """
+        stream = iter(records)
+        kept: list[Record] = []
+        for record in stream:
+            kept.append(record)
+            if isinstance(record, Study):
+                if self.scores is not None:
+                    raise UsageError("scores_of_studies", "--scores goes with samples; these records are studies")
+                return ContactSheet(self.out, self.per_page, self.title, self.notes).collect(chain(kept, stream))
+            if isinstance(record, Sample):
+                break
+        kept += stream
         shown = [record for record in kept if isinstance(record, Sample) and record.error is None and record.images]
         studies: dict[str, list[Sample]] = {}
         for sample in shown:

@@ -46,11 +46,14 @@ def fused_coronal(ct: NDArray[Any], pet: NDArray[Any], y: int) -> FloatImage:
 
 def fuse(ct: NDArray[Any], pet: NDArray[Any]) -> FloatImage:
     """Lay a PET section (SUV) over a CT section (HU): the hotter, the more opaque."""
-    grey = _window(ct, CT_WINDOW_HU)[..., None]
-    heat = _window(pet, PET_WINDOW_SUV)
+    return blend(_window(ct, CT_WINDOW_HU), _window(pet, PET_WINDOW_SUV))
+
+
+def blend(grey: FloatImage, heat: FloatImage) -> FloatImage:
+    """Lay heat over grey, both levels in 0..1 of one shape; return RGB in 0..1 along a last axis."""
     colour = np.stack([np.clip(3 * heat - shift, 0, 1) for shift in (0, 1, 2)], axis=-1)
     opacity = np.clip(1.6 * heat, 0, 0.85)[..., None]
-    blended: FloatImage = (grey * (1 - opacity) + colour * opacity).astype(np.float32)
+    blended: FloatImage = (grey[..., None] * (1 - opacity) + colour * opacity).astype(np.float32)
     return blended
 
 

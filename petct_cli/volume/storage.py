@@ -5,6 +5,7 @@ Arrays are ``(z, y, x)``; affines map array index ``(z, y, x, 1)`` to LPS mm. Eq
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,20 +87,53 @@ def load_volume(path: Path | str, region: Sequence[slice] | None = None) -> npt.
     path
         A ``.b2nd``, ``.nii`` or ``.nii.gz`` file.
     region
-        Up to three slices with step 1; only the touched chunks of a ``.b2nd`` are read. None reads everything.
+        Up to three slices with step 1, within the volume; an axis without one is read whole. Only the touched chunks
+        of a ``.b2nd`` are read. None reads everything.
+
+    Returns
+    -------
+    ndarray
+        In the type it is stored in: int16 HU of a CT, float32 or float16 SUV of a PET.
 
     Raises
     ------
     InputError
         ``volume_missing``: no such file. ``bad_volume``, ``bad_nifti``: damaged or of an unknown format.
+        ``outside_volume``, ``empty_region``: the region is not within the volume, or holds nothing; numpy would return
+        less than was asked for.
+    UsageError
+        ``bad_region``: not up to three slices of whole numbers with step 1.
     """
     path = Path(path)
     if not path.name.endswith(".b2nd"):
         array, _ = _read_nifti(path)
-        return array if region is None else np.ascontiguousarray(array[tuple(region)])
+        return array if region is None else np.ascontiguousarray(array[_box(region, array.shape)])
     stored = _open_b2nd(path)
-    box = tuple(slice(None) for _ in stored.shape) if region is None else tuple(region)
-    return np.asarray(stored[box])
+    whole = tuple(slice(None) for _ in stored.shape)
+    return np.asarray(stored[whole if region is None else _box(region, stored.shape)])
+
+
+def _box(region: Sequence[slice], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return a region as one slice per axis with both ends given."""
+    if isinstance(region, slice) or len(region) > len(shape) or not all(isinstance(one, slice) for one in region):
+        raise UsageError("bad_region", f"a region is up to {len(shape)} slices, such as (slice(10, 42), slice(0, 64))")
+    box = []
+    for axis, length in enumerate(shape):
+        wanted = region[axis] if axis < len(region) else slice(None)
+        try:
+            start = 0 if wanted.start is None else operator.index(wanted.start)
+            stop = length if wanted.stop is None else operator.index(wanted.stop)
+        except TypeError:
+            raise UsageError("bad_region", "the slices of a region start and stop at whole numbers") from None
+        if wanted.step not in (None, 1):
+            raise UsageError("bad_region", "the slices of a region have step 1", "take every other voxel afterwards")
+        if start < 0 or stop < 0 or start > length or stop > length:
+            message = f"region {start}:{stop} of axis {axis} leaves the volume, which has {length} voxels there"
+            raise InputError("outside_volume", message)
+        if start >= stop:
+            raise InputError("empty_region", f"region {start}:{stop} of axis {axis} holds no voxels")
+        box.append(slice(start, stop))
+    return tuple(box)
 
 
 def load_affine(path: Path | str) -> npt.NDArray[np.float64] | None:
