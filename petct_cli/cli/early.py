@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 PRELOADED: dict[str, tuple[str, ...]] = {
@@ -30,7 +31,9 @@ def start_workers(arguments: Sequence[str]) -> None:
     if modules is not None and jobs_of(arguments[1:]) > 1:
         from petct_cli.core.parallel import start_early
 
-        start_early(("petct_cli.cli.runner", *modules))
+        # Every worker runs the console script's file again, which imports this; `python -m` has nothing to run again.
+        again = () if getattr(sys.modules["__main__"], "__spec__", None) else ("petct_cli.app",)
+        start_early((*again, "petct_cli.cli.runner", *modules))
 
 
 def jobs_of(arguments: Sequence[str]) -> int:
