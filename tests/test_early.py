@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, clean_environment, default_signals
+from conftest import REPOSITORY, Result, clean_environment, default_signals
 from samples import lines, study
 
 from petct_cli.app import COMMANDS
@@ -135,3 +136,17 @@ def test_an_interrupt_from_the_terminal_ends_all_in_silence() -> None:
     assert process.stderr.read().decode().splitlines() == [
         "petct pair: interrupted; the same command goes on from here"
     ]
+
+
+def test_ct_is_deidentified_without_numpy_and_pydicom(petct: Callable[..., Result], tmp_path: Path) -> None:
+    assert petct("phantom", "--studies", "1", "--ct-grid", "pet", "-o", "raw", cwd=tmp_path).code == 0
+    (folder,) = tmp_path.glob("raw/*/CT")
+    assert petct("anonymize", "--new-key", "--key-file", "key", "-o", "out", folder, cwd=tmp_path).code == 0
+    found = run(
+        "import sys; from petct_cli.app import main\n"
+        f"sys.argv = ['petct', 'anonymize', {str(folder)!r}, '--key-file', 'key', '-o', 'again', '-q']\n"
+        "try: main()\nexcept SystemExit as end: print(end.code)\n"
+        "print('loaded', *sorted({'numpy', 'pydicom', 'scipy', 'PIL', 'SimpleITK'} & set(sys.modules)))",
+        cwd=tmp_path,
+    )
+    assert found[-2:] == ["0", "loaded"]

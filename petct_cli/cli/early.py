@@ -14,6 +14,7 @@ PRELOADED: dict[str, tuple[str, ...]] = {
         "petct_cli.volume.series_choice",
         "petct_cli.volume.series_volume",
         "pydicom",
+        "scipy.sparse",
     ),
     "pair": ("petct_cli.stages.pair",),
     "phantom": ("petct_cli.stages.phantom", "petct_cli.volume.phantom", "petct_cli.dicom.synthesise"),
