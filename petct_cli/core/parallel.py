@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -108,6 +111,58 @@ class _Reader(Generic[ItemT]):
         self.events.put(_Ended(fault))
 
 
+def start_early(modules: Sequence[str]) -> None:
+    """Start the process that the workers of this one will be forked from, with `modules` loaded.
+
+    It loads them beside this process, and its workers begin ready-made. Without it `open_executor` starts an empty
+    one, and every worker loads what it needs.
+
+    Parameters
+    ----------
+    modules
+        Must import without starting threads. One that does not import is left out.
+    """
+    paths = [path or os.getcwd() for path in sys.path]
+    if any(os.pathsep in path for path in paths) or sys.flags.ignore_environment:
+        # They would not load from where this process has loaded its own.
+        return
+    with suppress(OSError, ValueError), _environment({"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}):
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+        _start_forkserver()
+
+
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from, unless it runs; interrupts are this process's business alone."""
+    # This one lets interrupts through again at its end: it has to come first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_PATH_VARIABLES = ("PYTHONPATH", "PYTHONSAFEPATH")
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = [(name, os.environ.get(name)) for name in values]
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Iterable[tuple[str, str | None]]) -> None:
+    for name, value in values:
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
 @contextmanager
 def open_executor(jobs: int, address: str | None = None) -> Iterator[tuple[Executor | None, int]]:
     """Open what ``--jobs`` and ``--executor`` ask for, with the number of items to keep in flight.
@@ -126,8 +181,13 @@ def open_executor(jobs: int, address: str | None = None) -> Iterator[tuple[Execu
     elif jobs <= 1:
         yield None, 1
     else:
-        context = multiprocessing.get_context("forkserver")
-        executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+        _start_forkserver()
+        executor = ProcessPoolExecutor(
+            jobs,
+            mp_context=multiprocessing.get_context("forkserver"),
+            initializer=_prepare_worker,
+            initargs=([(name, os.environ.get(name)) for name in _PATH_VARIABLES],),
+        )
         try:
             yield executor, 2 * jobs
         finally:
@@ -148,5 +208,8 @@ def _dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
         yield client.get_executor(), 2 * workers
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _prepare_worker(environment: Iterable[tuple[str, str | None]]) -> None:
+    """Leave interrupts to the parent, and what this process starts in the parent's environment."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _set_environment(environment)

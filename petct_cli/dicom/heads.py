@@ -16,7 +16,15 @@ from typing import Any
 
 from petct_cli.dicom.deid.syntax import EXPLICIT, IMPLICIT, DicomSyntaxError, Syntax, element_at
 from petct_cli.dicom.deid.vrs import KNOWN_VRS, LONG_VRS
-from petct_cli.dicom.read import DICOMDIR, SHORTEST, NotDicomError, UnreadableDicomError, looks_like_dicom, read_header
+from petct_cli.dicom.read import (
+    DICOMDIR,
+    SHORTEST,
+    NotDicomError,
+    UnreadableDicomError,
+    looks_like_dicom,
+    quiet_pydicom,
+    read_header,
+)
 from petct_cli.dicom.values import number, text, to_date, to_number
 
 LAST_TAG = 0x0020000E
@@ -212,6 +220,7 @@ def _head(found: dict[str, str]) -> Head:
     )
 
 
+@quiet_pydicom()
 def slow_head(path: str | os.PathLike[str]) -> Head | None:
     """Do the work of `read_head` with pydicom."""
     try:

@@ -14,16 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-import pydicom
-from pydicom import config
-from pydicom.filereader import read_partial
-
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.values import integer, number, text
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from pydicom.dataset import FileDataset
     from pydicom.tag import BaseTag
 
@@ -90,6 +86,8 @@ class Instance:
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Keep pydicom from warning about malformed values: its warnings quote them, and they may name a patient."""
+    from pydicom import config
+
     before = config.settings.reading_validation_mode
     config.settings.reading_validation_mode = config.IGNORE
     try:
@@ -118,6 +116,9 @@ def read_header(file: BinaryIO, last_tag: int | None = None) -> FileDataset:
     ------
     NotDicomError, UnreadableDicomError
     """
+    import pydicom
+    from pydicom.filereader import read_partial
+
     if not looks_like_dicom(file):
         raise NotDicomError
     try:
@@ -184,6 +185,8 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
         ``dicom_truncated``: the file ends before its pixels do. ``dicom_undecodable``: compressed pixels that do not
         decode. ``dicom_pixel_format``: colour, several frames, or a width other than 8 or 16 bits.
     """
+    import numpy as np
+
     header = instance.header
     if (integer(header, "SamplesPerPixel") or 1) != 1 or (integer(header, "NumberOfFrames") or 1) != 1:
         raise RecordError("dicom_pixel_format", f"{instance.path}: not a single greyscale image")
@@ -206,6 +209,8 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
 
 
 def _native_dtype(instance: Instance) -> np.dtype[Any]:
+    import numpy as np
+
     width = integer(instance.header, "BitsAllocated")
     if width not in (8, 16):
         raise RecordError("dicom_pixel_format", f"{instance.path}: Bits Allocated is neither 8 nor 16")
@@ -215,6 +220,8 @@ def _native_dtype(instance: Instance) -> np.dtype[Any]:
 
 
 def _mask_unused_bits(values: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:
+    import numpy as np
+
     width = values.dtype.itemsize * 8
     bits = integer(instance.header, "BitsStored") or width
     high_bit = integer(instance.header, "HighBit")
@@ -227,6 +234,9 @@ def _mask_unused_bits(values: npt.NDArray[Any], instance: Instance) -> npt.NDArr
 
 
 def _inflated(instance: Instance) -> npt.NDArray[Any]:
+    import numpy as np
+    import pydicom
+
     try:
         whole = pydicom.dcmread(instance.path)
         rows, columns = instance.shape
@@ -239,6 +249,7 @@ def _inflated(instance: Instance) -> npt.NDArray[Any]:
 
 
 def _decoded(instance: Instance) -> npt.NDArray[Any]:
+    import numpy as np
     import SimpleITK
 
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.core.records import Series, Study
 from petct_cli.dicom.archives import Unpacker
-from petct_cli.dicom.read import SHORTEST, quiet_pydicom
+from petct_cli.dicom.read import SHORTEST
 from petct_cli.dicom.scan_index import Fault, ScanIndex, ScannedStudy, disk_faults, name_shape, study_id
 from petct_cli.dicom.scan_walk import Walk
 
@@ -102,7 +102,7 @@ def scan(paths: Iterable[Path | str], unpacker: Unpacker | None = None) -> Scan:
         ``scratch_unwritable``.
     """
     given = [Path(path) for path in paths]
-    with disk_faults(), quiet_pydicom():
+    with disk_faults():
         index = ScanIndex()
         walk = Walk(index, unpacker)
         for path in given:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from petct_cli.report.deid_marks import CAPITAL, NAME, NAME_WORD, SMALL, Change
+from petct_cli.report.deid_marks import CAPITAL, LETTER, NAME, NAME_WORD, SMALL, Change
 from petct_cli.report.deid_words import is_medical, words
 
 MAX_WORDS = 5
@@ -15,7 +15,7 @@ _WORD = re.compile(NAME_WORD)
 _NEXT_SMALL = re.compile(rf"[ \t]+([{SMALL}]+)")
 _SENTENCE_START = re.compile(r"(?:^|[.:;!?\n\-•+)(\[\"]|\d[.)])[ \t]*$")
 # H'Bia, K'Brêm, Y'Thông: a first syllable with an apostrophe is a name of the highland peoples, alone too.
-_APOSTROPHE = re.compile(rf"[HKYhk]['’][{CAPITAL}{SMALL}]")
+_APOSTROPHE = re.compile(rf"[HKYhk]['’][{LETTER}]")
 _DOTTED = re.compile(rf"(?<![\w.])[{CAPITAL}](?:\.[ ]?[{CAPITAL}]){{2,4}}(?![{SMALL}\w])\.?")
 _MIDDLE_DOTTED = re.compile(rf"(?<![\w.])({NAME_WORD})(?:[ ][{CAPITAL}]\.){{1,3}}(?:[ ]?{NAME_WORD})?")
 _SMALL_NAME = re.compile(rf"(?<![\w])([{SMALL}]+) (thị|văn) ([{SMALL}]+(?: [{SMALL}]+)?)")

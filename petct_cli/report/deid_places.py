@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
-from petct_cli.report.deid_marks import ADDRESS, CAPITAL, PLACE, SMALL, Change
+from petct_cli.report.deid_marks import ADDRESS, CAPITAL, LETTER, PLACE, Change
 from petct_cli.report.deid_words import provinces, words
 
-_PROPER = rf"(?-i:[{CAPITAL}])[{CAPITAL}{SMALL}'’]*"
+_PROPER = rf"(?-i:[{CAPITAL}])[{LETTER}'’]*"
 _UNIT = (
     r"(?:tỉnh|thành\s+phố|tp\.?|quận|huyện|thị\s+xã|thị\s+trấn|phường|xã|thôn|xóm|ấp|bản|buôn|làng|khóm|khu\s+phố|tổ\s+dân\s+phố|"
     r"tổ|tdp|đường|phố|ngõ|ngách|hẻm|kiệt|khu\s+đô\s+thị|chung\s+cư|"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from petct_cli.report.deid_marks import CAPITAL, DEGREE, NAME, NAME_WORD, SMALL, Change
+from petct_cli.report.deid_marks import CAPITAL, DEGREE, LETTER, NAME, NAME_WORD, SMALL, Change
 from petct_cli.report.deid_names import MAX_WORDS, Word, small_name
 from petct_cli.report.deid_words import is_medical, words
 
@@ -45,7 +45,7 @@ _INITIALS = re.compile(
 )
 _PATIENT = re.compile(_SOMEBODY, re.IGNORECASE)
 _MIN_ABBREVIATION = 3
-_SMALL_RUN = re.compile(rf"[{SMALL}{CAPITAL}'’]+(?:[ \t]+[{SMALL}{CAPITAL}'’]+)*")
+_SMALL_RUN = re.compile(rf"[{LETTER}'’]+(?:[ \t]+[{LETTER}'’]+)*")
 # What may stand with a capital after "BN" and begins what is said of the patient; or ends a name under a label.
 _NO_NAMES = frozenset(
     """bị biết chưa có còn đã đang đến đi điều được hiện không lên mới nhập nữ sau tại theo trong trước từ vào vẫn về

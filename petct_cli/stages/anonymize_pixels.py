@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
-from petct_cli.dicom.deid.ocr import shows_text, tesseract_version
-from petct_cli.dicom.deid.pixels import UNTREATED, Treatment, air_word, read_words, rescale_of, with_words
 from petct_cli.dicom.deid.redaction import Redaction, blackened
 from petct_cli.dicom.deid.selection import sop_class_of
 from petct_cli.dicom.deid.study import Instance, Survey, in_order
-from petct_cli.volume.ct_stack import CtSlice, HuSlice
-from petct_cli.volume.deface import Face, find_face
-from petct_cli.volume.geometry import SlicePlane
-from petct_cli.volume.head import rules
+from petct_cli.dicom.deid.treatment import UNTREATED, Treatment
+
+if TYPE_CHECKING:
+    from petct_cli.volume.deface import Face
+    from petct_cli.volume.geometry import SlicePlane
 
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _UPTAKE_CLASSES = (
@@ -30,8 +26,7 @@ _UPTAKE_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.20",
 )
 _SAMPLED = 50
-_REACHES_MM = 5.0
-_FEWEST_ACROSS, _AXIAL = 3, 0.7
+_FEWEST_ACROSS = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,8 @@ class PixelOptions:
         if self.redaction.rules:
             said["redact"] = self.redaction.sha256
         if self.ocr:
+            from petct_cli.dicom.deid.ocr import tesseract_version
+
             said["ocr"] = tesseract_version()
         return said
 
@@ -106,6 +103,8 @@ class PixelWork:
         """Return an object as it is meant to be written, and what was done to it."""
         reason = self._rules.get(image.digest)
         if reason is not None:
+            from petct_cli.dicom.deid.pixels import read_words, with_words
+
             words, form = read_words(dicom, image.path)
             self._redacted += 1
             new = blackened(words, form, self.options.redaction.rules_for(dicom, reason))
@@ -113,19 +112,14 @@ class PixelWork:
         face = self._face.faces.get(image.digest)
         if face is None:
             return dicom, UNTREATED
-        plane = _plane_of(dicom)
+        from petct_cli.stages.anonymize_faces import plane_of, without_face
+
+        plane = plane_of(dicom)
         if plane is None or not face.head.has_face:
             return dicom, UNTREATED
-        mask = face.mask(plane, _hounsfield(dicom, image))
-        if mask is None:
+        changed = without_face(dicom, image, face, plane)
+        if changed is None:
             return dicom, Treatment(face_removed=image.digest not in self._face.borrowed)
-        words, form = read_words(dicom, image.path)
-        new = words.copy()
-        new[0, mask, 0] = air_word(dicom, form)
-        changed = with_words(dicom, new, form)
-        kept = read_words(changed, image.path)[0][0, ~mask, 0]
-        if not np.array_equal(kept, words[0, ~mask, 0]):
-            raise RecordError("pixels_changed", "pixels that are no part of the face would change")
         self._face.changed[image.series_uid] += 1
         return changed, Treatment(face_removed=True)
 
@@ -165,6 +159,8 @@ class PixelWork:
 
     def _let_out(self) -> None:
         """Let out what is quarantined for pixels that a rule blacks out."""
+        from petct_cli.dicom.deid.pixels import read_words
+
         for instance in self.survey.quarantined:
             if instance.reason is None:
                 continue
@@ -185,6 +181,8 @@ class PixelWork:
 
     def _find_faces(self) -> None:
         """Find the face in every CT series; what may show one that cannot be taken out is set aside."""
+        from petct_cli.stages import anonymize_faces as faces
+
         aside: dict[str, str] = {}
         series: dict[tuple[str, str], list[tuple[Instance, SlicePlane]]] = {}
         for image in self.survey.images:
@@ -192,12 +190,12 @@ class PixelWork:
             sop_class = sop_class_of(dicom)
             if sop_class in _UPTAKE_CLASSES and image.digest not in self._rules:
                 continue
-            plane = _plane_of(dicom) if sop_class == _CT and image.digest not in self._rules else None
-            if plane is None or _is_projection(dicom) or not _is_one_grey_image(dicom):
+            plane = faces.plane_of(dicom) if sop_class == _CT and image.digest not in self._rules else None
+            if plane is None or faces.is_projection(dicom) or not faces.is_one_grey_image(dicom):
                 aside[image.digest] = "face_not_removable"
                 continue
             series.setdefault((dicom.text(0x00200052), image.series_uid), []).append((image, plane))
-        found, unknown = _faces_of(series)
+        found, unknown = faces.faces_of(series)
         if series and not found and unknown:
             raise unknown[min(unknown)]
         for key, images in series.items():
@@ -208,8 +206,8 @@ class PixelWork:
                     continue
                 known = [one for frame, one in found.items() if frame[0] == key[0] != ""]
                 # One or two images across the body that do not say so are scouts as often as planes.
-                other = _borrowed(plane, known) if len(images) >= _FEWEST_ACROSS or _is_axial(plane) else None
-                if other is None or not _decodes(image, other):
+                other = faces.borrowed(plane, known) if len(images) >= _FEWEST_ACROSS or faces.is_axial(plane) else None
+                if other is None or not faces.decodes(image, other):
                     aside[image.digest] = "face_not_removable"
                     continue
                 self._face.faces[image.digest] = other
@@ -238,6 +236,9 @@ class PixelWork:
 
     def _text_in(self, image: Instance, known: Known) -> str | None:
         """Return why an image is set aside: ``ocr_text``, ``ocr_unreadable``, or None."""
+        from petct_cli.dicom.deid.ocr import shows_text
+        from petct_cli.dicom.deid.pixels import read_words
+
         dicom = read_dicom(image.path)
         try:
             words, form = read_words(dicom, image.path)
@@ -257,97 +258,3 @@ def survey_let_out(options: PixelOptions, survey: Survey) -> Survey:
 
 def _is_original(dicom: DicomBytes) -> bool:
     return dicom.text(0x00080008).upper().split("\\")[:2] == ["ORIGINAL", "PRIMARY"]
-
-
-def _faces_of(
-    series: dict[tuple[str, str], list[tuple[Instance, SlicePlane]]],
-) -> tuple[dict[tuple[str, str], Face], dict[tuple[str, str], RecordError]]:
-    """Return the face of every series that tells by itself where its head is, and why others do not."""
-    found: dict[tuple[str, str], Face] = {}
-    unknown: dict[tuple[str, str], RecordError] = {}
-    for key, images in series.items():
-        try:
-            found[key] = find_face([CtSlice(plane, _Reader(image)) for image, plane in images])
-        except RecordError as error:
-            if error.code == "deface_no_landmark":
-                unknown[key] = error
-    return found, unknown
-
-
-@dataclass(frozen=True)
-class _Reader:
-    image: Instance
-
-    def __call__(self) -> HuSlice:
-        return _hounsfield(read_dicom(self.image.path), self.image)
-
-
-def _borrowed(plane: SlicePlane, faces: Sequence[Face]) -> Face | None:
-    """Return a face of the same frame of reference that is known for all of an image, or None."""
-    ends = [
-        plane.position[2] + i * plane.column[2] * plane.spacing[0] + j * plane.row[2] * plane.spacing[1]
-        for i in (0, plane.shape[0] - 1)
-        for j in (0, plane.shape[1] - 1)
-    ]
-    for face in faces:
-        if max(ends) < face.head.floor_mm or (face.head.has_face and max(ends) <= face.top_mm + _REACHES_MM):
-            return face
-    return None
-
-
-def _is_axial(plane: SlicePlane) -> bool:
-    return abs(float(np.cross(plane.row, plane.column)[2])) > _AXIAL
-
-
-def _decodes(image: Instance, face: Face) -> bool:
-    """Say whether an image can be treated: where there is a face to take out, its pixels have to be readable."""
-    if not face.head.has_face:
-        return True
-    try:
-        read_words(read_dicom(image.path), image.path)
-    except RecordError:
-        return False
-    return True
-
-
-def _is_projection(dicom: DicomBytes) -> bool:
-    kinds = [value.strip() for value in dicom.text(0x00080008).upper().split("\\")]
-    marks = rules()["projections"]["image_type"]
-    return any(mark in (kind, *kind.replace("_", " ").split()) for kind in kinds for mark in marks)
-
-
-def _is_one_grey_image(dicom: DicomBytes) -> bool:
-    return dicom.number(0x00280002, 1) == 1 and dicom.text(0x00280008) in ("", "1")
-
-
-def _plane_of(dicom: DicomBytes) -> SlicePlane | None:
-    numbers = []
-    for tag, count in ((0x00200032, 3), (0x00200037, 6), (0x00280030, 2)):
-        try:
-            values = tuple(float(part) for part in dicom.text(tag).split("\\"))
-        except ValueError:
-            return None
-        if len(values) != count or not np.isfinite(values).all():
-            return None
-        numbers.append(values)
-    position, orientation, spacing = numbers
-    shape = [dicom.number(tag, 0) for tag in (0x00280010, 0x00280011)]
-    if min(spacing) <= 0 or min(shape) <= 0:
-        return None
-    return SlicePlane(
-        position=(position[0], position[1], position[2]),
-        row=(orientation[0], orientation[1], orientation[2]),
-        column=(orientation[3], orientation[4], orientation[5]),
-        spacing=(spacing[0], spacing[1]),
-        shape=(shape[0], shape[1]),
-    )
-
-
-def _hounsfield(dicom: DicomBytes, image: Instance) -> HuSlice:
-    words, form = read_words(dicom, image.path)
-    slope, intercept = rescale_of(dicom)
-    limits = np.iinfo(np.int16)
-    hu: HuSlice = np.clip(np.rint(form.values(words[0, :, :, 0]) * slope + intercept), limits.min, limits.max).astype(
-        np.int16
-    )
-    return hu

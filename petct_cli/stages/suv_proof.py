@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.deid.files import DicomBytes
 from petct_cli.dicom.deid.headers import rescale_elements, suv_dataset, suv_elements
-from petct_cli.dicom.read import quiet_pydicom
-from petct_cli.volume.pet_header import PetHeader, pet_header
-from petct_cli.volume.suv import suv_factors
+
+if TYPE_CHECKING:
+    from petct_cli.volume.pet_header import PetHeader
 
 
 @dataclass
@@ -39,6 +39,9 @@ class SuvProof:
         raw = bytes(dicom.syntax) + suv_elements(dicom)
         found = self._headers.get(raw)
         if found is None:
+            from petct_cli.dicom.read import quiet_pydicom
+            from petct_cli.volume.pet_header import pet_header
+
             with quiet_pydicom():
                 found = self._headers[raw] = pet_header(suv_dataset(dicom))
         return found
@@ -69,6 +72,8 @@ class SuvProof:
 
 def _outcome(headers: list[PetHeader]) -> tuple[str, str, Any]:
     """Return what SUV comes to: the branch and the exact factors, or the code of the refusal."""
+    from petct_cli.volume.suv import suv_factors
+
     try:
         result = suv_factors(headers)
     except RecordError as error:

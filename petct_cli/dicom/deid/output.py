@@ -18,7 +18,6 @@ from petct_cli.dicom.deid.files import DEFLATED_LE, DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Hit, Known
 from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.pieces import join
-from petct_cli.dicom.deid.pixels import UNTREATED, Treatment
 from petct_cli.dicom.deid.profile import Choice, Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter
 from petct_cli.dicom.deid.selection import has_clean_pixels, sop_class_of
@@ -35,6 +34,7 @@ from petct_cli.dicom.deid.syntax import (
     parse,
     whole_items,
 )
+from petct_cli.dicom.deid.treatment import UNTREATED, Treatment
 
 _SOP_INSTANCE, _CHARSET = 0x00080018, 0x00080005
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})

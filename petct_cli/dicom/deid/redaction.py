@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.files import DicomBytes
-from petct_cli.dicom.deid.pixels import PixelFormat, Words, without_unused_bits
 from petct_cli.dicom.deid.plans import CHARSET
 from petct_cli.dicom.deid.selection import sop_class_of
+
+if TYPE_CHECKING:
+    from petct_cli.dicom.deid.pixels import PixelFormat, Words
 
 _REGION = re.compile(r"\s*(-?\d{1,5})\s*,\s*(-?\d{1,5})\s*,\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", re.ASCII)
 _LOOKS_LIKE_REGION = re.compile(r"[-+\d\s.,]*,[-+\d\s.,]*")
@@ -118,6 +118,10 @@ def blackened(words: Words, form: PixelFormat, rules: Sequence[tuple[int, Rule]]
     RecordError
         ``redaction_outside``: a rectangle lies wholly outside of the image it is meant for.
     """
+    import numpy as np
+
+    from petct_cli.dicom.deid.pixels import without_unused_bits
+
     black = np.array(_black(form), form.dtype)
     new = without_unused_bits(words, form).copy()
     for number, rule in rules:
