@@ -23,6 +23,7 @@ from pathlib import Path
 import bench_anonymize
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as it is for users
 ROUNDS = 5
 REPOSITORY = Path(__file__).resolve().parent.parent
 Side = Callable[[], object]
