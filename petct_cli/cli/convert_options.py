@@ -25,3 +25,9 @@ GridRule = Annotated[str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or
 FormatName = Annotated[
     Format, typer.Option("--format", help="b2nd (fast random crops), or nifti for exchange (.nii.gz).")
 ]
+CtSeries = Annotated[
+    str, typer.Option("--ct-series", metavar="PICK", help="Take this CT: uid:UID, number:N or description:REGEX.")
+]
+PetSeries = Annotated[
+    str, typer.Option("--pet-series", metavar="PICK", help="Take this PET: uid:UID, number:N or description:REGEX.")
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from petct_cli.volume.geometry import Grid
     from petct_cli.volume.series_choice import Candidate, Choice
+    from petct_cli.volume.series_pick import SeriesPick
     from petct_cli.volume.series_volume import SeriesVolume
     from petct_cli.volume.suv import SuvResult
 
@@ -58,31 +59,37 @@ class Convert:
         ``b2nd`` or ``nifti``.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
+    ct_series, pet_series
+        Which series to take where the rules would take another (`petct_cli.volume.series_pick`); empty for the rules.
 
     Raises
     ------
     UsageError
-        ``bad_grid``, ``bad_format``.
+        ``bad_grid``, ``bad_format``, ``bad_series_pick``.
     """
 
     name: ClassVar[str] = "convert"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     out: Path
     grid: str = "pet"
     format: str = "b2nd"
     scratch: Path | None = None
+    ct_series: str = ""
+    pet_series: str = ""
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
         if self.format not in SUFFIXES:
             raise UsageError("bad_format", "--format takes b2nd or nifti")
+        picks_of(self.ct_series, self.pet_series)
 
     @property
     def options(self) -> dict[str, str]:
         """What changes the content."""
-        return {"grid": self.grid, "format": self.format}
+        told = {"grid": self.grid, "format": self.format, "ct_series": self.ct_series, "pet_series": self.pet_series}
+        return {name: value for name, value in told.items() if value}
 
     def __call__(self, record: Study) -> Iterable[Record]:
         """Return the study with its volumes; one that has volumes already is returned as it is."""
@@ -125,7 +132,7 @@ class Convert:
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
         from petct_cli.volume.storage import save_volume
 
-        series, volumes = _read_study(record, sources)
+        series, volumes = _read_study(record, sources, picks_of(self.ct_series, self.pet_series))
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
         for role, (array, grid) in place_on_grid(volumes, self.grid).items():
@@ -164,6 +171,21 @@ def parse_grid(text: str) -> tuple[str, float | None]:
     return kind, millimetres
 
 
+def picks_of(ct_series: str, pet_series: str) -> tuple[SeriesPick | None, SeriesPick | None]:
+    """Read ``--ct-series`` and ``--pet-series``; an empty text picks nothing.
+
+    Raises
+    ------
+    UsageError
+        ``bad_series_pick``.
+    """
+    from petct_cli.volume.series_pick import SeriesPick
+
+    given = {"--ct-series": ct_series, "--pet-series": pet_series}
+    ct, pet = (SeriesPick.parse(text, option) if text else None for option, text in given.items())
+    return ct, pet
+
+
 def _sources(record: Study) -> list[Source]:
     """List and hash the files of every series that may be converted, in the order of the record."""
     from petct_cli.dicom.scan import UNNAMEABLE, series_files
@@ -179,7 +201,9 @@ def _sources(record: Study) -> list[Source]:
     return found
 
 
-def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dict[str, SeriesVolume]]:
+def _read_study(
+    record: Study, sources: list[Source], picks: Sequence[SeriesPick | None]
+) -> tuple[list[Series], dict[str, SeriesVolume]]:
     from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
     from petct_cli.volume.series_volume import read_ct, read_pet
@@ -187,7 +211,7 @@ def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dic
     try:
         with quiet_pydicom():
             candidates, places = _candidates(sources, record)
-            choice = choose_series(candidates)
+            choice = choose_series(candidates, *picks)
             volumes = {}
             if choice.ct is not None:
                 volumes["ct"] = read_ct(choice.ct.instances)
@@ -290,12 +314,15 @@ def _series_told(
             files = [sources[i].path for i in places[place] if sources[i].series == entry_place]
             if not files:
                 continue
-            fields = series.model_dump(exclude_unset=True, exclude={"role", "set_aside"})
+            fields = series.model_dump(exclude_unset=True, exclude={"role", "set_aside", "chosen_because"})
             fields["modality"] = candidate.modality
             if len(files) != own:
                 fields["files"] = [_within(series.dir, path) for path in files]
             role = {id(choice.ct): "ct", id(choice.pet): "pet"}.get(id(candidate))
-            fields |= {"role": role} if role else {"set_aside": choice.set_aside.get(place, "not taken")}
+            if role:
+                fields |= {"role": role, "chosen_because": choice.because[role]}
+            else:
+                fields["set_aside"] = choice.set_aside.get(place, "not taken")
             told.append(Series(**fields))
     return told
 
