@@ -28,9 +28,13 @@ def main(
     """Convert DICOM to volumes: CT in HU and PET in SUVbw, on one grid.
 
     Reads study records, or scans folders and groups what they hold by study and series. Takes one CT and one PET of
-    each study and says in the record why (chosen_because) and why the others were set aside. Finished studies are not converted again. Archives
-    (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end; records name what was in
-    them as archive!/member. Streams.
+    each study and says in the record why, and why the others were set aside. Finished studies are not converted again.
+    Archives (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end; records name
+    what was in them as archive!/member. Streams.
+
+    Also reads NIfTI pairs (CT.nii.gz or CTres.nii.gz beside SUV.nii.gz or PET.nii.gz in a folder per study, with facts
+    for the SUV in PET.json; *_0000.nii.gz and *_0001.nii.gz), the ViMed-PET release (a folder with metadata.csv; no
+    geometry, PET as stored), and the files that a DICOMDIR names.
 
     Example:
 

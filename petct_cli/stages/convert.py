@@ -16,6 +16,7 @@ from petct_cli.core.jsonl import encode
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
+from petct_cli.stages.convert_arrays import is_arrays, read_arrays
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
 
 if TYPE_CHECKING:
@@ -132,15 +133,19 @@ class Convert:
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
         from petct_cli.volume.storage import save_volume
 
-        series, volumes = _read_study(record, sources, picks_of(self.ct_series, self.pet_series))
+        read = read_arrays if is_arrays(record) else _read_study
+        series, volumes = read(record, sources, picks_of(self.ct_series, self.pet_series))
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
         for role, (array, grid) in place_on_grid(volumes, self.grid).items():
             file_name = role + SUFFIXES[self.format]
-            save_volume(temporary / file_name, array, grid.affine)
+            save_volume(temporary / file_name, array, grid.affine if volumes[role].has_geometry else None)
             fields[role] = _volume_record(
                 self.out / record.id / file_name, array, grid, volumes[role], overlap if len(volumes) == 2 else None
             )
+        for role, volume in volumes.items():
+            if volume.lacks is not None:
+                _log.warning("%s: %s in %s, no SUV: %s", record.id, role.upper(), volume.unit, volume.lacks)
         if overlap < ENOUGH_OVERLAP:
             _log.warning("%s: the CT covers only %.0f %% of the PET along z", record.id, 100 * overlap)
         return fields
@@ -344,7 +349,7 @@ def _overlap(volumes: dict[str, SeriesVolume]) -> float:
 
     from petct_cli.volume.geometry import extent_mm
 
-    if len(volumes) < 2:
+    if len(volumes) < 2 or not all(volume.has_geometry for volume in volumes.values()):
         return 1.0
     (ct_low, ct_high), (pet_low, pet_high) = (extent_mm(volumes[role].grid) for role in ("ct", "pet"))
     shared = np.minimum(ct_high, pet_high) - np.maximum(ct_low, pet_low)
@@ -356,12 +361,22 @@ def _overlap(volumes: dict[str, SeriesVolume]) -> float:
 def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tuple[npt.NDArray[np.generic], Grid]]:
     """Return each volume (``ct``, ``pet``) as (array, grid) on what ``--grid`` asks for.
 
-    A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight.
+    A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight. Volumes
+    without geometry stay as they are.
+
+    Raises
+    ------
+    RecordError
+        ``no_geometry``: voxels of so many mm are asked for, and nobody knows how large they are.
     """
     from petct_cli.volume.resample import isotropic_grid, resample, straight_grid
     from petct_cli.volume.series_volume import AIR_HU
 
     kind, millimetres = parse_grid(grid)
+    if not all(volume.has_geometry for volume in volumes.values()):
+        if millimetres is not None:
+            raise RecordError("no_geometry", "the data have no geometry: --grid iso:MM cannot be met", "take native")
+        return {role: (volume.array, volume.grid) for role, volume in volumes.items()}
     straight = {
         role: straight_grid(volume.grid) if volume.stack.tilt_deg else volume.grid for role, volume in volumes.items()
     }
@@ -388,16 +403,23 @@ def _volume_record(
     }
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)
-    if overlap is not None:
+    if stack.verdict == "given":
+        del geometry["deviation_mm"]
+    if not volume.has_geometry:
+        shape = list(volume.grid.shape)
+        geometry = {"verdict": stack.verdict, "native_shape": shape, "resampled": False, "first_slice_was": "head"}
+    elif overlap is not None:
         geometry["z_overlap"] = round(overlap, 4)
     fields: dict[str, Any] = {} if volume.suv is None else {"suv": _suv_record(volume.suv)}
+    if volume.lacks is not None:
+        fields["suv_lacks"] = volume.lacks
     return Volume(
         path=str(path),
         sha256=sha256_array(array),
         shape=list(array.shape),
-        spacing_mm=_rounded(grid.spacing_mm),
-        affine=[[float(value) for value in row] for row in grid.affine],
-        unit="HU" if volume.suv is None else "SUVbw",
+        spacing_mm=_rounded(grid.spacing_mm) if volume.has_geometry else None,
+        affine=[[float(value) for value in row] for row in grid.affine] if volume.has_geometry else None,
+        unit=(volume.unit or "HU") if volume.suv is None else "SUVbw",
         dtype=str(array.dtype),
         geometry=Geometry(**geometry),
         **fields,

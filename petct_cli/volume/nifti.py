@@ -149,12 +149,23 @@ def decode(data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | Non
 
 def _ras_affine(data: bytes, order: str) -> npt.NDArray[np.float64] | None:
     qform, sform = struct.unpack_from(f"{order}2h", data, 252)
-    ras = np.eye(4)
     if sform > 0:
+        ras = np.eye(4)
         ras[:3] = np.array(struct.unpack_from(f"{order}12f", data, 280)).reshape(3, 4)
         return ras
-    if qform <= 0:
+    return _qform_ras(data, order) if qform > 0 else None
+
+
+def qform_affine(data: bytes) -> npt.NDArray[np.float64] | None:
+    """Return the affine to LPS mm of the header's quaternion where it is set, whatever its matrix says."""
+    order = "<" if struct.unpack_from("<i", data, 0)[0] == HEADER_BYTES else ">"
+    if struct.unpack_from(f"{order}h", data, 252)[0] <= 0:
         return None
+    return np.asarray(_RAS_FROM_LPS @ _qform_ras(data, order)[:, _REVERSE_AXES])
+
+
+def _qform_ras(data: bytes, order: str) -> npt.NDArray[np.float64]:
+    ras = np.eye(4)
     qfac, *steps = struct.unpack_from(f"{order}4f", data, 76)
     b, c, d, *origin = struct.unpack_from(f"{order}6f", data, 256)
     a = max(0.0, 1.0 - b * b - c * c - d * d) ** 0.5
