@@ -9,6 +9,11 @@ from petct_cli.core.errors import InputError
 from petct_cli.dicom.read import DICOMDIR, NotDicomError, UnreadableDicomError, quiet_pydicom, read_header
 from petct_cli.dicom.values import items, texts
 
+_RECORDS = "DirectoryRecordSequence"
+_RECORDS_HEAD = b"\x04\x00\x20\x12SQ\0\0"  # a DICOMDIR is in Explicit VR Little Endian (PS3.10 8.6)
+_UNDEFINED = 0xFFFFFFFF
+_DELIMITER = b"\xfe\xff\xdd\xe0"
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -41,16 +46,28 @@ def contents(path: Path) -> Contents:
     """
     try:
         with path.open("rb") as file, quiet_pydicom():
+            if not _is_whole(file.read()):
+                raise UnreadableDicomError
             header = read_header(file)
-            named = [texts(item, "ReferencedFileID") for item in items(header, "DirectoryRecordSequence")]
-    except (OSError, NotDicomError, UnreadableDicomError):
-        raise InputError("dicomdir_damaged", f"{path}: damaged DICOMDIR", "give its folder instead") from None
+            named = [texts(item, "ReferencedFileID") for item in items(header, _RECORDS)]
     except Exception:  # pydicom reads sequences late, and raises whatever a damaged one makes it meet
         raise InputError("dicomdir_damaged", f"{path}: damaged DICOMDIR", "give its folder instead") from None
     listings: dict[Path, dict[str, str]] = {}
     found = [_find(path.parent, parts, listings) for parts in named if parts]
     there = dict.fromkeys(file for file in found if file is not None)
     return Contents(tuple(there), sum(file is None for file in found))
+
+
+def _is_whole(data: bytes) -> bool:
+    """Say whether the records are as long as they say: readers take a shorter list for a list."""
+    start = data.find(_RECORDS_HEAD)
+    if start < 0:
+        return False
+    value = start + len(_RECORDS_HEAD) + 4
+    length = int.from_bytes(data[value - 4 : value], "little")
+    if length == _UNDEFINED:
+        return data.rstrip(b"\0").endswith(_DELIMITER)
+    return value + length <= len(data)
 
 
 def _find(folder: Path, parts: tuple[str, ...], listings: dict[Path, dict[str, str]]) -> Path | None:
