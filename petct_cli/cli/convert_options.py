@@ -19,7 +19,10 @@ class Format(StrEnum):
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")]
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH|-", help="Folders or archives of DICOM, or study records (.jsonl)."),
+    typer.Argument(
+        metavar="PATH|-",
+        help="Folders or archives of DICOM or NIfTI, a DICOMDIR, a metadata.csv, or study records (.jsonl).",
+    ),
 ]
 GridRule = Annotated[str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")]
 FormatName = Annotated[
