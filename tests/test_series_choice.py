@@ -126,15 +126,84 @@ def test_reconstructions_of_one_scan_are_not_delayed(tmp_path: Path) -> None:
     assert told(convert(tmp_path / "in")) == {"thin": "pet", "thick": "fewer slices (20, taken: 40)"}
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_legs_that_continue_the_torso_are_joined(tmp_path: Path, reverse: bool) -> None:
+    late = {"AcquisitionTime": "113000", "SeriesTime": "113000"}
+    add(tmp_path / "in", "legs" if reverse else "a legs", "PT", 29, -87.0, **late)
+    add(tmp_path / "in", "torso", "PT", 30, 0.0)
+    add(tmp_path / "in", "torso ct", "CT", 30, 0.0)
+    add(tmp_path / "in", "legs ct", "CT", 29, -87.0)
+    record = convert(tmp_path / "in")
+    assert set(told(record).values()) == {"ct", "pet"}
+    reasons = {Path(one.dir or "").name: (one.model_extra or {})["chosen_because"] for one in record.series}
+    assert {name for name, reason in reasons.items() if reason == "continues the one taken"} == {
+        "legs" if reverse else "a legs",
+        "legs ct",
+    }
+    assert record.pet is not None
+    assert record.ct is not None
+    assert record.pet.suv is not None
+    assert record.ct.shape == record.pet.shape == [59, 4, 4]
+    assert record.pet.affine == record.ct.affine
+    assert record.pet.affine is not None
+    assert record.pet.affine[2] == [3.0, 0.0, 0.0, -87.0]
+    factors = [70e3 / (350e6 * 2 ** (-seconds / 6586.2)) for seconds in (5400, 3600)]
+    np.testing.assert_allclose(record.pet.suv.per_slice, [factors[0]] * 29 + [factors[1]] * 30)
+    volume = load_volume(record.pet.path)
+    np.testing.assert_allclose(volume[:, 0, 0], [29 * factors[0]] * 29 + [30 * factors[1]] * 30, rtol=1e-6)
+    assert record.pet.suv.inputs["interval_s"] == [3600.0, 5400.0]
+
+
+@pytest.mark.parametrize(
+    ("shift", "change"),
+    [
+        (3.0, {}),  # a slice is missing between them
+        (-3.0, {}),  # they share a slice
+        (0.4, {}),
+        (0.0, {"ConvolutionKernel": "XYZ"}),
+        (0.0, {"FrameOfReferenceUID": None}),
+        (0.0, {"PixelSpacing": [2, 2.1]}),
+        (0.0, {"PatientWeight": "71"}),
+        (0.0, {"SeriesType": ["GATED", "IMAGE"]}),
+        (0.0, {"PatientWeight": None}),
+    ],
+)
+def test_what_does_not_quite_continue_is_not_joined(tmp_path: Path, shift: float, change: dict[str, Any]) -> None:
+    add(tmp_path / "in", "torso", "PT", 30, 0.0)
+    add(tmp_path / "in", "legs", "PT", 29, -87.0 - shift, **change)
+    record = convert(tmp_path / "in")
+    assert told(record)["torso"] == "pet"
+    assert told(record)["legs"] not in ("pet", None)
+    assert record.pet is not None
+    assert record.pet.shape == [30, 4, 4]
+
+
+def test_a_pick_is_not_joined(tmp_path: Path) -> None:
+    add(tmp_path / "in", "torso", "PT", 30, 0.0, SeriesNumber=1)
+    add(tmp_path / "in", "legs", "PT", 29, -87.0, SeriesNumber=2)
+    record = convert(tmp_path / "in", pet_series="number:2")
+    assert told(record) == {"torso": "--pet-series names another", "legs": "pet"}
+
+
+def test_three_beds_in_a_row(tmp_path: Path) -> None:
+    for name, start in (("c", -60.0), ("a", 0.0), ("b", -30.0)):
+        add(tmp_path / "in", name, "PT", 10, start)
+    record = convert(tmp_path / "in")
+    assert told(record) == {"a": "pet", "b": "pet", "c": "pet"}
+    assert record.pet is not None
+    assert record.pet.suv is not None
+    assert (record.pet.shape, record.pet.suv.per_slice) == ([30, 4, 4], None)
+
+
 def test_legs_beside_the_torso(tmp_path: Path) -> None:
     add(tmp_path / "in", "torso", "PT", 30, 0.0)
-    add(tmp_path / "in", "legs", "PT", 30, -90.0, AcquisitionTime="104000")
+    add(tmp_path / "in", "legs", "PT", 30, -88.0, AcquisitionTime="104000")
     add(tmp_path / "in", "torso ct", "CT", 30, 0.0)
     add(tmp_path / "in", "legs ct", "CT", 34, -96.0)
     record = convert(tmp_path / "in")
     assert told(record) == {
         "torso": "pet",
-        "legs": "another region of the body, 90 mm beyond the one taken: not joined",
+        "legs": "another region of the body, 88 mm beyond the one taken: not joined",
         "torso ct": "ct",
         "legs ct": "covers less of the PET",
     }

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 ENOUGH_OVERLAP = 0.9
+ROLES = ("ct", "pet")
 _WORKED_ON = ("CT", "PT", "unknown")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -211,6 +212,7 @@ def _read_study(
 ) -> tuple[list[Series], dict[str, SeriesVolume]]:
     from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
+    from petct_cli.volume.series_join import read_joined
     from petct_cli.volume.series_volume import read_ct, read_pet
 
     try:
@@ -218,17 +220,18 @@ def _read_study(
             candidates, places = _candidates(sources, record)
             choice = choose_series(candidates, *picks)
             volumes = {}
-            if choice.ct is not None:
-                volumes["ct"] = read_ct(choice.ct.instances)
-            if choice.pet is not None:
-                volumes["pet"] = read_pet(choice.pet.instances)
+            for role, taken, reader, pick in zip(ROLES, choice.taken, (read_ct, read_pet), picks, strict=True):
+                if taken is None:
+                    continue
+                volumes[role], places_joined = read_joined(candidates if pick is None else (), taken, reader)
+                choice = choice.with_joined(role, places_joined)
     except OSError as error:
         raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
-    _require_whole(record, choice)
+    _require_whole(record, candidates, choice)
     return _series_told(record, sources, candidates, places, choice), volumes
 
 
-def _require_whole(record: Study, choice: Choice) -> None:
+def _require_whole(record: Study, candidates: list[Candidate], choice: Choice) -> None:
     """Refuse a series beside whose files lies a damaged one of the same kind of name: it may be an outer slice.
 
     Raises
@@ -241,7 +244,7 @@ def _require_whole(record: Study, choice: Choice) -> None:
     damaged = [path for series in record.series if series.set_aside == UNREADABLE for path in series_files(series)]
     if not damaged:
         return
-    for candidate in (choice.ct, choice.pet):
+    for candidate in (*choice.taken, *(candidates[place] for place in choice.joined)):
         kinds = {(one.path.parent, name_shape(one.path)) for one in candidate.instances} if candidate else set()
         for path in damaged:
             if (path.parent, name_shape(path)) in kinds:
@@ -323,9 +326,10 @@ def _series_told(
             fields["modality"] = candidate.modality
             if len(files) != own:
                 fields["files"] = [_within(series.dir, path) for path in files]
-            role = {id(choice.ct): "ct", id(choice.pet): "pet"}.get(id(candidate))
+            role = choice.joined.get(place) or {id(choice.ct): "ct", id(choice.pet): "pet"}.get(id(candidate))
             if role:
-                fields |= {"role": role, "chosen_because": choice.because[role]}
+                because = "continues the one taken" if place in choice.joined else choice.because[role]
+                fields |= {"role": role, "chosen_because": because}
             else:
                 fields["set_aside"] = choice.set_aside.get(place, "not taken")
             told.append(Series(**fields))

@@ -7,7 +7,7 @@ as PT. Every series that is not taken gets a reason in plain words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -129,12 +129,24 @@ class Choice:
     ----------
     because
         By role (``ct``, ``pet``): by what merits it was chosen.
+    joined
+        The role of further series that continue one of these (`petct_cli.volume.series_join`), by place.
     """
 
     ct: Candidate | None
     pet: Candidate | None
     set_aside: dict[int, str]
     because: dict[str, str] = field(default_factory=dict)
+    joined: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> tuple[Candidate | None, Candidate | None]:
+        """CT and PET."""
+        return self.ct, self.pet
+
+    def with_joined(self, role: str, places: Sequence[int]) -> Choice:
+        """Return the choice with the series at `places` joined to that of a role."""
+        return replace(self, joined={**self.joined, **dict.fromkeys(places, role)})
 
 
 def slice_plane(instance: Instance) -> SlicePlane | None:
