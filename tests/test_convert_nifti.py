@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import numpy as np
 import orjson
 import pytest
 from conftest import Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from in_process import petct_here
 
+from petct_cli.core.errors import RecordError
 from petct_cli.volume import nifti
+from petct_cli.volume.nifti_input import read_nifti
 from petct_cli.volume.storage import load_volume
 
 AFFINE = np.array([[-4.0, 0, 0, 30], [0, -4, 0, 25], [0, 0, 3, -60], [0, 0, 0, 1]])
@@ -166,6 +171,30 @@ def test_nnunet_layout_and_prefixes(tmp_path: Path) -> None:
     }
 
 
+def test_bids_layout(tmp_path: Path) -> None:
+    for session in ("ses-1", "ses-2"):
+        place = tmp_path / "in" / "sub-01" / session
+        pet = write(place / "pet" / f"sub-01_{session}_trc-FDG_pet.nii.gz", SUV * 3)
+        pet.with_name(pet.name.replace(".nii.gz", ".json")).write_text(json.dumps(BIDS))
+        write(place / "ct" / f"sub-01_{session}_ct.nii.gz", CT)
+        write(place / "pet" / f"sub-01_{session}_rec-nacstat_pet.nii.gz", SUV * 9)
+    result = petct_here("convert", "in", "-o", "out", cwd=tmp_path)
+    assert [(one["id"], one["patient"], one["pet"]["unit"]) for one in result.records] == [
+        ("sub-01_ses-1", "sub-01", "SUVbw"),
+        ("sub-01_ses-2", "sub-01", "SUVbw"),
+    ]
+    assert all(record["ct"]["shape"] == record["pet"]["shape"] for record in result.records)
+    reasons = [one["set_aside"] for record in result.records for one in record["series"] if "set_aside" in one]
+    assert reasons == ["no attenuation correction"] * 2
+
+
+def test_pt_says_nothing_of_its_unit(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "CHUX-001__CT.nii.gz", CT)
+    write(tmp_path / "in" / "CHUX-001__PT.nii.gz", SUV)
+    record = only(convert(tmp_path / "in"))
+    assert (record["id"], record["pet"]["unit"]) == ("CHUX-001", "stored")
+
+
 def test_the_same_name_in_two_places_is_two_patients(tmp_path: Path) -> None:
     for site in ("hue", "hanoi"):
         write(tmp_path / "in" / site / "a" / "SUV.nii.gz", SUV)
@@ -284,6 +313,41 @@ def test_damage(tmp_path: Path, how: str) -> None:
     codes = {record["id"]: record.get("error", {}).get("code") for record in result.records}
     assert (result.code, codes) == (1, {"bad": "nifti_damaged", "good": None})
     assert "in/bad/SUV.nii.gz" in result.stderr
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_header_gives_a_volume_or_a_code(data: st.DataObject) -> None:
+    whole = bytearray(nifti.encode(np.zeros((3, 4, 5), np.int16), AFFINE[:, [2, 1, 0, 3]]))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.one_of(st.integers(0, 347), st.integers(40, 130), st.integers(252, 330)))
+        whole[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.one_of(st.just(len(whole)), st.integers(0, len(whole))))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.nii"
+        path.write_bytes(whole[:cut])
+        with np.errstate(all="ignore"):
+            try:
+                array, grid = read_nifti(path)
+            except RecordError as fault:
+                assert fault.code.startswith(("nifti_", "array_"))  # noqa: PT017  either is right
+                return
+    assert array.shape == grid.shape
+    assert np.isfinite(grid.affine).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nibabel_and_petct_agree_on_any_affine(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * rng.uniform(0.5, 5, 3)
+    affine[:3, 3] = rng.uniform(-300, 300, 3)
+    path = write(tmp_path / "a.nii.gz", SUV, affine, **({"sform_code": 0} if seed % 2 else {}))
+    array, grid = read_nifti(path)
+    ras = nibabel.load(path).affine @ [2, 3, 4, 1]
+    np.testing.assert_allclose(grid.affine @ [4, 3, 2, 1], np.array([-1, -1, 1, 1]) * ras, atol=1e-3)
+    assert array[4, 3, 2] == SUV[2, 3, 4]
 
 
 SHIFTED = AFFINE.copy()

@@ -65,6 +65,7 @@ ASIDE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "coronal": ("CT", "not axial", {"ImageType": ["ORIGINAL", "PRIMARY", "OTHER"]}),
     "derived": ("CT", "derived image, the original is there", {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}),
     "gated": ("PT", "gated, a static series is there", {"SeriesType": ["GATED", "IMAGE"]}),
+    "gated too": ("PT", "gated, a static series is there", {"ImageType": ["ORIGINAL", "PRIMARY", "GATED"]}),
     "slots": ("PT", "gated, a static series is there", {"NumberOfTimeSlots": 8}),
     "dynamic": (
         "PT",

@@ -6,6 +6,7 @@ needed: ``{"modality": "PT", "dir": "a", "files": ["PET.nii.gz", "PET.json"], "u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _ARRAYS = (".nii", ".nii.gz", ".npz", ".npy")
 _SIDECAR = ".json"
+_UNCORRECTED = re.compile(r"(?:^|[_.\-])(?:rec-)?nac", re.IGNORECASE)
 _MODALITIES = {"CT": "ct", "PT": "pet"}
 
 
@@ -64,6 +66,11 @@ class ArraySeries:
     def is_resampled(self) -> bool:
         """Whether it is the CT on the grid of the PET (``CTres``)."""
         return self.description.lower().endswith("ctres")
+
+    @property
+    def is_called_uncorrected(self) -> bool:
+        """Whether its name says that it is not corrected for attenuation."""
+        return _UNCORRECTED.search(self.description) is not None
 
     @cached_property
     def unit(self) -> str:
@@ -184,6 +191,11 @@ def _criteria() -> list[Criterion[ArraySeries]]:
     return [
         Criterion(
             "not resampled", each(lambda one: not one.is_resampled), lambda *_: "resampled image, the original is there"
+        ),
+        Criterion(
+            "corrected for attenuation",
+            each(lambda one: not one.is_called_uncorrected),
+            lambda *_: "no attenuation correction",
         ),
         Criterion("in SUV", each(lambda one: one.unit == "SUVbw"), lambda *_: "the SUV of it is there"),
         Criterion(

@@ -1,8 +1,9 @@
 """CT and PET as NIfTI files side by side: which belong together, and what their study is called.
 
-Two layouts are known. autoPET: a folder per study with ``CT``, ``CTres``, ``PET``, ``SUV``, ``SEG`` (``.nii.gz`` or
+Three layouts are known. autoPET: a folder per study with ``CT``, ``CTres``, ``PET``, ``SUV``, ``SEG`` (``.nii.gz`` or
 ``.nii``, in any case, also behind a prefix: ``case7_CT.nii.gz``). nnU-Net: ``case7_0000.nii.gz`` is the CT and
-``case7_0001.nii.gz`` the SUV. A JSON of a PET's name beside it holds the facts for its SUV.
+``case7_0001.nii.gz`` the SUV. BIDS: ``sub-1/ses-2/pet/sub-1_ses-2_pet.nii.gz`` and the same with ``ct``. A JSON of a
+PET's name beside it holds the facts for its SUV.
 
 A study is called after its folder (or prefix). Patient and study are one, unless the folder is called by a date,
 ``ses-2``, ``visit1`` and the like, or several studies have the same name: then the folder around it is the patient.
@@ -26,22 +27,32 @@ from petct_cli.stages.convert_arrays import array_stem, unit_of_name
 
 _SUFFIXES = (".nii", ".nii.gz")
 _OWN_OUTPUT = ".petct-"
-_ROLE = re.compile(r"(?P<prefix>.*?)(?:^|[_.\- ])(?P<role>ctres|ct|suv|pet|seg)", re.IGNORECASE)
+_ROLE = re.compile(r"(?P<prefix>.*?)(?:^|[_.\- ]+)(?P<role>ctres|ct|suv|pet|pt|seg)", re.IGNORECASE)
 _CHANNEL = re.compile(r"(?P<prefix>.+)_(?P<role>000[01])")
-_MODALITIES = {"ctres": "CT", "ct": "CT", "0000": "CT", "suv": "PT", "pet": "PT", "0001": "PT", "seg": "SEG"}
+_MODALITIES = {
+    "ctres": "CT",
+    "ct": "CT",
+    "0000": "CT",
+    "suv": "PT",
+    "pet": "PT",
+    "pt": "PT",
+    "0001": "PT",
+    "seg": "SEG",
+}
 _DATE = r"(?:\d{2}-\d{2}-\d{4}|\d{4}-\d{2}-\d{2}|\d{8})(?!\d)"
 _ONE_OF_SEVERAL = re.compile(rf"{_DATE}|ses-|(?:study|visit|exam|scan|baseline|follow-?up|tp|pet-?ct)[ _-]?\d*$", re.I)
+_BIDS = re.compile(r"(?P<patient>sub-[A-Za-z0-9]+)(?:_(?P<study>ses-[A-Za-z0-9]+))?(?:_.*)?")
 _PREFIX_WITH_DATE = re.compile(rf"(?P<patient>.+?)_(?P<study>{_DATE}.*)")
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass
 class _Group:
-    """The files of one study: by role."""
+    """The files of one study: by role, each with the folder that it lies in."""
 
     folder: Path
     prefix: str
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, list[tuple[Path, str]]] = field(default_factory=dict)
 
     @property
     def own_name(self) -> str:
@@ -50,9 +61,9 @@ class _Group:
     def names(self, ambiguous: bool) -> tuple[str, str]:
         """Return what patient and study are called."""
         if self.prefix:
-            dated = _PREFIX_WITH_DATE.fullmatch(self.prefix)
+            dated = _BIDS.fullmatch(self.prefix) or _PREFIX_WITH_DATE.fullmatch(self.prefix)
             if dated is not None:
-                return dated["patient"], dated["study"]
+                return dated["patient"], dated["study"] or dated["patient"]
         elif _ONE_OF_SEVERAL.match(self.own_name) or ambiguous:
             return self.folder.resolve().parent.name, self.own_name
         if ambiguous:
@@ -75,15 +86,13 @@ def _study(group: _Group, *, ambiguous: bool) -> Study:
     patient, study = group.names(ambiguous)
     series = []
     for role, modality in _MODALITIES.items():
-        name = group.files.get(role)
-        if name is None:
-            continue
-        fields: dict[str, Any] = {"modality": modality, "dir": str(group.folder), "files": [name]}
-        if modality == "PT":
-            sidecar = f"{array_stem(name)}.json"
-            fields["files"] += [sidecar] if (group.folder / sidecar).is_file() else []
-            fields["unit"] = unit_of_name(name)
-        series.append(Series.model_validate(fields))
+        for folder, name in group.files.get(role, ()):
+            fields: dict[str, Any] = {"modality": modality, "dir": str(folder), "files": [name]}
+            if modality == "PT":
+                sidecar = f"{array_stem(name)}.json"
+                fields["files"] += [sidecar] if (folder / sidecar).is_file() else []
+                fields["unit"] = unit_of_name(name)
+            series.append(Series.model_validate(fields))
     return Study.model_validate({"id": _id(patient, study), "patient": _safe(patient), "series": series})
 
 
@@ -114,9 +123,14 @@ def _groups(paths: Iterable[Path]) -> list[_Group]:
         if match is None:
             continue
         channels = "channels" if match["role"].isdigit() else ""
-        key = (f"{folder}\0{channels}", match["prefix"].lower())
-        group = groups.setdefault(key, _Group(folder, match["prefix"]))
-        group.files.setdefault(match["role"].lower(), name)
+        prefix, around = match["prefix"], folder
+        bids = None if channels else _BIDS.fullmatch(prefix)
+        if bids is not None:  # one folder for each kind of image
+            prefix = "_".join(filter(None, bids.groups()))
+            around = folder.parent
+        key = (f"{around}\0{channels}", prefix.lower())
+        group = groups.setdefault(key, _Group(around, prefix))
+        group.files.setdefault(match["role"].lower(), []).append((folder, name))
     return list(groups.values())
 
 
@@ -141,8 +155,9 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 
 
 def _is_nameable(group: _Group) -> bool:
+    paths = (str(folder / name) for some in group.files.values() for folder, name in some)
     try:
-        "\n".join([str(group.folder), group.own_name, *group.files.values()]).encode()
+        "\n".join([group.own_name, *paths]).encode()
     except UnicodeEncodeError:
         return False
     return True

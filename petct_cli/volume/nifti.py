@@ -113,10 +113,15 @@ def gzip_bytes(data: bytes, level: int = 1) -> bytes:
     return b"".join((_GZIP_HEADER, deflate.compress(data), deflate.flush(), trailer))
 
 
-def decode(data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | None]:
+def decode(data: bytes, *, read_only: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | None]:
     """Return (array ``(z, y, x)``, affine to LPS mm or None) of a ``.nii`` file's bytes.
 
     Voxels keep the stored type unless the header scales them (``scl_slope``), which makes them float32.
+
+    Parameters
+    ----------
+    read_only
+        Let the array be a view of `data` where it can.
 
     Raises
     ------
@@ -140,9 +145,12 @@ def decode(data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | Non
     if len(data) < start + count * stored.itemsize:
         raise InputError("bad_nifti", "the NIfTI file is shorter than its header says")
     array: npt.NDArray[Any] = np.frombuffer(data, stored, count, start).reshape(nz, ny, nx)
-    array = array.astype(stored.newbyteorder("="))
+    array = array.astype(stored.newbyteorder("="), copy=not read_only)
     if math.isfinite(slope) and math.isfinite(intercept) and slope != 0.0 and (slope, intercept) != (1.0, 0.0):
-        array = (array * np.float64(slope) + np.float64(intercept)).astype(np.float32)
+        scaled = np.empty(array.shape, np.float32)
+        for z, plane in enumerate(array):  # by slices: in float64 the whole would be four times as large as it is
+            scaled[z] = plane * np.float64(slope) + np.float64(intercept)
+        array = scaled
     ras = _ras_affine(data, order)
     return array, None if ras is None else _RAS_FROM_LPS @ ras[:, _REVERSE_AXES]
 

@@ -37,7 +37,7 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[Any], Grid]:
     """
     try:
         data = nifti.read_bytes(path)
-        array, affine = nifti.decode(data)
+        array, affine = nifti.decode(data, read_only=True)
     except InputError as error:
         message = error.message if str(path) in error.message else f"{path}: {error.message}"
         raise RecordError("nifti_damaged", message, "copy the file again") from None

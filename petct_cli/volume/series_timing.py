@@ -24,12 +24,12 @@ def timing_of(headers: Sequence[Dataset]) -> Timing:
     Returns
     -------
     str
-        ``gated``: by Series Type, by more than one time slot, or one place at several Trigger Times. ``dynamic``: more
-        than one time slice. ``repeated``: it says neither, yet each place comes twice or more. ``static`` otherwise;
-        that is also a dynamic series of one time slice, which is one frame.
+        ``gated``: by Series Type or Image Type, by more than one time slot, or one place at several Trigger Times.
+        ``dynamic``: more than one time slice. ``repeated``: it says neither, yet each place comes twice or more.
+        ``static`` otherwise; that is also a dynamic series of one time slice, which is one frame.
     """
     first = headers[0]
-    kinds = {value.upper() for value in texts(first, "SeriesType")}
+    kinds = {value.upper() for keyword in ("SeriesType", "ImageType") for value in texts(first, keyword)}
     positions = [numbers(header, "ImagePositionPatient") for header in headers]
     repeated = len(set(positions)) <= len(positions) / 2
     if "GATED" in kinds or (integer(first, "NumberOfTimeSlots") or 1) > 1:
