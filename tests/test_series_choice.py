@@ -121,6 +121,13 @@ def test_short_delayed_scan_is_called_delayed(tmp_path: Path) -> None:
     assert told(convert(tmp_path / "in")) == {"whole": "pet", "late": reason}
 
 
+def test_delayed_scan_that_lies_a_little_higher(tmp_path: Path) -> None:
+    add(tmp_path / "in", "soon", "PT", 40)
+    add(tmp_path / "in", "late", "PT", 40, 24.0, AcquisitionTime="123000")
+    reason = "delayed: starts 90 min after the one taken, in the same region"
+    assert told(convert(tmp_path / "in")) == {"soon": "pet", "late": reason}
+
+
 def test_reconstructions_of_one_scan_are_not_delayed(tmp_path: Path) -> None:
     add(tmp_path / "in", "thick", "PT", 20, SeriesTime="090000")
     add(tmp_path / "in", "thin", "PT", 40, positions=[[0, 0, 1.5 * k] for k in range(40)], SeriesTime="123000")

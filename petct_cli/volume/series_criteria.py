@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _ANOTHER_SCAN = timedelta(minutes=5)
 """Reconstructions of one scan start together; a second scan of a region cannot start so soon after the first."""
 _LONG_ENOUGH = 0.9
+_ONE_REGION = 0.5
+"""Scans are of one region where they share this part of the shorter one."""
 
 
 def pet_criteria(cts: Sequence[Candidate]) -> list[Criterion[Candidate]]:
@@ -74,11 +76,11 @@ _TIMED = {
 def why_not_this_scan(one: Candidate, taken: Candidate) -> str:
     """Say why a PET as good as the one taken was not: delayed or early, another region, or another reconstruction."""
     later = _seconds_after(one, taken)
-    shared = taken.share_of(one) if _length(one) <= _length(taken) else one.share_of(taken)
-    if shared <= 1 - _LONG_ENOUGH and one.z_range is not None and taken.z_range is not None:
+    shared = _shared(one, taken)
+    if shared < _ONE_REGION and one.z_range is not None and taken.z_range is not None:
         beyond = max(one.z_range[1] - taken.z_range[1], taken.z_range[0] - one.z_range[0], 0.0)
         return f"another region of the body, {beyond:.0f} mm beyond the one taken: not joined"
-    if later is not None and shared >= _LONG_ENOUGH and abs(later) > _ANOTHER_SCAN.total_seconds():
+    if later is not None and abs(later) > _ANOTHER_SCAN.total_seconds():
         minutes = round(abs(later) / 60)
         when = "delayed" if later > 0 else "earlier"
         return f"{when}: starts {minutes} min {'after' if later > 0 else 'before'} the one taken, in the same region"
@@ -100,6 +102,11 @@ def _fewer_or_equal(one: Candidate, taken: Candidate) -> str:
     return f"fewer slices ({mine}, taken: {theirs})" if mine < theirs else "another series of equal rank was taken"
 
 
+def _shared(one: Candidate, other: Candidate) -> float:
+    """Return what part of the shorter one both cover."""
+    return other.share_of(one) if _length(one) <= _length(other) else one.share_of(other)
+
+
 def _length(one: Candidate) -> float:
     return 0.0 if one.z_range is None else one.z_range[1] - one.z_range[0]
 
@@ -119,7 +126,7 @@ def _not_below(some: Sequence[Candidate]) -> list[bool]:
 
 
 def _is_below(one: Candidate, other: Candidate) -> bool:
-    if one.z_range is None or other.z_range is None or one.covers(other) or other.covers(one):
+    if one.z_range is None or other.z_range is None or _shared(one, other) >= _ONE_REGION:
         return False
     return sum(one.z_range) < sum(other.z_range)
 
