@@ -206,6 +206,6 @@ def _criteria() -> list[Criterion[ArraySeries]]:
 
 def _require_paired(volumes: dict[str, SeriesVolume]) -> None:
     if len(volumes) == 2 and not any(volume.has_geometry for volume in volumes.values()):
-        ct, pet = (volumes[role].array.shape[0] for role in ("ct", "pet"))
+        ct, pet = (volumes[role].grid.shape[0] for role in ("ct", "pet"))
         if ct != pet:
             raise RecordError("slices_differ", f"CT and PET without geometry have {ct} and {pet} slices")

@@ -70,11 +70,11 @@ def joined(parts: Sequence[SeriesVolume]) -> SeriesVolume | None:
     """Return the volume that even, upright `parts` make together; None where they do not continue each other."""
     parts = sorted(parts, key=lambda part: float(part.grid.affine[2, 3]))
     first = parts[0]
-    if any(part.stack.verdict != "even" or part.array.shape[1:] != first.array.shape[1:] for part in parts):
+    if any(part.stack.verdict != "even" or part.grid.shape[1:] != first.grid.shape[1:] for part in parts):
         return None
     if any(np.abs(part.grid.affine[:3, :3] - first.grid.affine[:3, :3]).max() > _SAME for part in parts[1:]):
         return None
-    counts = [part.array.shape[0] for part in parts]
+    counts = [part.grid.shape[0] for part in parts]
     total, step = sum(counts), first.grid.affine[:3, 0]
     ends = [part.grid.affine[:3, 3] + part.grid.affine[:3, 0] * (n - 1) for part, n in zip(parts, counts, strict=True)]
     tolerance = min(EVEN_MM, EVEN_FRACTION * float(np.linalg.norm(step)))
