@@ -242,12 +242,12 @@ def test_mixed_folder_takes_one_ct_and_one_pet(tmp_path: Path) -> None:
         "ct": "ct",
         "pet": "pet",
         "scout": "localizer",
-        "thin": "fewer slices (4, taken: 10)",
+        "thin": "covers less of the PET",
         "reformat": "derived image, the original is there",
         "elsewhere": "another frame of reference than the PET",
-        "nac": "not corrected for attenuation",
+        "nac": "no attenuation correction",
         "mip": "projection",
-        "gated": "gated or dynamic",
+        "gated": "gated, a static series is there",
         "capture": "secondary capture",
         "dose": "modality SR",
     }
@@ -365,7 +365,9 @@ def test_manifest_fields_pass_through(tmp_path: Path) -> None:
     )
     record = only(petct_here("convert", "-", "-o", "out", stdin=line, cwd=tmp_path))
     assert {key: record[key] for key in fields} == fields
-    assert record["series"] == [{"modality": "PT", "dir": "in/pet", "note": 3, "role": "pet"}]
+    because = "the only PET that a volume can be made of"
+    told = {"modality": "PT", "dir": "in/pet", "note": 3, "role": "pet", "chosen_because": because}
+    assert record["series"] == [told]
     again = petct_here("convert", "-", "-o", "elsewhere", stdin=orjson.dumps(record), cwd=tmp_path)
     assert only(again) == record
     assert not (tmp_path / "elsewhere").exists()

@@ -57,7 +57,7 @@ def test_static_pet_before_a_dynamic_one_that_does_not_say_so(tmp_path: Path) ->
     twice = [[0, 0, 3.0 * (k % 6)] for k in range(18)]
     write_series(tmp_path / "in" / "dynamic", "PT", np.zeros((18, 4, 4)), twice, series="1.2.2")
     record = convert(tmp_path / "out", tmp_path / "in")
-    assert told(record) == {"static": "pet", "dynamic": "gated or dynamic"}
+    assert told(record) == {"static": "pet", "dynamic": "several images of each place"}
 
 
 def test_ct_and_pet_of_different_studies_are_not_mixed(tmp_path: Path) -> None:

@@ -26,7 +26,10 @@ class PetDtype(StrEnum):
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")]
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH|-", help="Folders or archives of DICOM, or study records (.jsonl)."),
+    typer.Argument(
+        metavar="PATH|-",
+        help="Folders or archives of DICOM or NIfTI, a DICOMDIR, a metadata.csv, or study records (.jsonl).",
+    ),
 ]
 GridRule = Annotated[str, typer.Option(metavar="RULE", help="pet, ct, iso:MM, or native (each on its own grid).")]
 FormatName = Annotated[
@@ -40,4 +43,10 @@ PetDtypeName = Annotated[
 ]
 PreviewWanted = Annotated[
     bool, typer.Option("--preview", help="Draw DIR/ID/preview.png: coronal CT, PET projection, fusion.")
+]
+CtSeries = Annotated[
+    str, typer.Option("--ct-series", metavar="PICK", help="Take this CT: uid:UID, number:N or description:REGEX.")
+]
+PetSeries = Annotated[
+    str, typer.Option("--pet-series", metavar="PICK", help="Take this PET: uid:UID, number:N or description:REGEX.")
 ]

@@ -23,15 +23,21 @@ def main(
     crop: opt.CropRule = "none",
     pet_dtype: opt.PetDtypeName = opt.PetDtype.float32,
     preview: opt.PreviewWanted = False,
+    ct_series: opt.CtSeries = "",
+    pet_series: opt.PetSeries = "",
     *,
     shared: Shared,
 ) -> None:
     """Convert DICOM to volumes: CT in HU and PET in SUVbw, on one grid.
 
     Reads study records, or scans folders and groups what they hold by study and series. Takes one CT and one PET of
-    each study and says in the record why the others were set aside. Finished studies are not converted again. Archives
-    (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end; records name what was in
-    them as archive!/member. Streams.
+    each study and says in the record why, and why the others were set aside. Finished studies are not converted again.
+    Archives (zip, tar, tar.gz, .bz2, .xz, three deep) are unpacked below TMPDIR and removed at the end; records name
+    what was in them as archive!/member. Streams.
+
+    Also reads NIfTI pairs (CT.nii.gz or CTres.nii.gz beside SUV.nii.gz or PET.nii.gz in a folder per study, with facts
+    for the SUV in PET.json; *_0000.nii.gz and *_0001.nii.gz), the ViMed-PET release (a folder with metadata.csv; no
+    geometry, PET as stored), and the files that a DICOMDIR names.
 
     Example:
 
@@ -41,7 +47,17 @@ def main(
 
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
-        stage = Convert(out, grid, form.value, scratch, crop, pet_dtype.value, preview)
+        stage = Convert(
+            out,
+            grid,
+            form.value,
+            scratch,
+            crop=crop,
+            pet_dtype=pet_dtype.value,
+            preview=preview,
+            ct_series=ct_series,
+            pet_series=pet_series,
+        )
         run(stage, _once_each(_studies(paths, folders, scratch)), shared)
 
 

@@ -125,12 +125,15 @@ class Suv(Part):
 
 
 class Volume(Part):
-    """A volume on disk: axes (z, y, x), z towards the head; `affine` maps index (z, y, x, 1) to LPS mm."""
+    """A volume on disk: axes (z, y, x), z towards the head; `affine` maps index (z, y, x, 1) to LPS mm.
+
+    Data without geometry have null for `spacing_mm` and `affine`.
+    """
 
     path: str
     sha256: str
     shape: list[int]
-    spacing_mm: list[float]
+    spacing_mm: list[float] | None
     affine: list[list[float]] | None = None
     unit: str
     dtype: str
@@ -202,7 +205,7 @@ class Region(Part):
     name: str
     method: str
     z: list[int]
-    z_mm: list[float]
+    z_mm: list[float] | None
     partial: bool
 
 

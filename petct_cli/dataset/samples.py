@@ -78,9 +78,9 @@ def check_volumes(study: Study) -> tuple[Volume, Volume]:
 def _is_volume(volume: Volume) -> bool:
     shape, spacing, affine = volume.shape, volume.spacing_mm, volume.affine
     return (
-        len(shape) == len(spacing) == _AXES
+        len(shape) == _AXES
         and min(shape) > 0
-        and min(spacing) > 0
+        and (affine is None if spacing is None else len(spacing) == _AXES and min(spacing) > 0)
         and (affine is None or [len(row) for row in affine] == [_AXES + 1] * (_AXES + 1))
     )
 
@@ -99,6 +99,8 @@ def make_report_sample(
     reference = region_text(bounds.name, sections)
     if not reference:
         raise RecordError("no_findings", f"the report has no findings for region {bounds.name}")
+    positions = (slice_position_mm(pet, bounds.start), slice_position_mm(pet, bounds.stop - 1))
+    ends = [position for position in positions if position is not None]
     question = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": _prompts()[bounds.name]}]
     fields = {
         **identity(study, bounds.name, split),
@@ -106,7 +108,7 @@ def make_report_sample(
             name=bounds.name,
             method=bounds.method,
             z=[bounds.start, bounds.stop],
-            z_mm=[slice_position_mm(pet, bounds.start), slice_position_mm(pet, bounds.stop - 1)],
+            z_mm=ends or None,
             partial=bounds.partial,
         ),
         "images": [_image(ct, "CT", bounds), _image(pet, "PT", bounds)],
@@ -133,8 +135,13 @@ def identity(study: Study, region: str, split: str) -> dict[str, object]:
     }
 
 
-def slice_position_mm(volume: Volume, index: int) -> float:
-    """Return the position of a slice's centre along z in patient coordinates, or from slice 0 without an affine."""
+def slice_position_mm(volume: Volume, index: int) -> float | None:
+    """Return the position of a slice's centre along z in patient coordinates, or from slice 0 without an affine.
+
+    None where the data have no geometry at all.
+    """
+    if volume.spacing_mm is None:
+        return None
     if volume.affine is None:
         return round(index * volume.spacing_mm[0], 3)
     return round(volume.affine[2][0] * index + volume.affine[2][3], 3)

@@ -16,6 +16,8 @@ from petct_cli.dicom.heads import FIRST_BYTES, read_head
 from petct_cli.dicom.read import SHORTEST, UnreadableDicomError
 from petct_cli.dicom.scan_index import SHARED, ScanIndex
 
+_VOLUMES = (b".nii.gz", b".npz")
+
 
 @dataclass(frozen=True)
 class _Archive:
@@ -153,7 +155,9 @@ class Walk:
             return self._other(frame, name, file, start)
 
     def _other(self, frame: _Frame, name: bytes, file: io.FileIO, start: bytes) -> _Frame | None:
-        """Look whether what is no DICOM is an archive of it."""
+        """Look whether what is no DICOM is an archive of it. Volumes of other programs are packed alike, and none."""
+        if name.lower().endswith(_VOLUMES):
+            return None
         kind = kind_of(file, start, os.fsdecode(name))
         if kind is None:
             return None

@@ -166,7 +166,8 @@ def _picture(study: Study) -> bytes | None:
 
 def _facts(study: Study) -> list[str]:
     return [
-        f"{name} {' x '.join(map(str, volume.shape))}, {' x '.join(f'{step:.3g}' for step in volume.spacing_mm)} mm"
+        f"{name} {' x '.join(map(str, volume.shape))}"
+        + (f", {' x '.join(f'{step:.3g}' for step in volume.spacing_mm)} mm" if volume.spacing_mm else "")
         for name, volume in (("CT", study.ct), ("PET", study.pet))
         if volume is not None
     ]
@@ -179,7 +180,7 @@ def remarks(study: Study) -> Sequence[str]:
         if volume is None:
             continue
         verdict = volume.geometry.verdict if volume.geometry is not None else "even"
-        if verdict != "even":
+        if verdict not in ("even", "given"):
             found.append(f"{name} slices: {verdict}")
         if volume.suv is not None and volume.suv.assumed:
             found.append(f"assumed: {', '.join(volume.suv.assumed)}")

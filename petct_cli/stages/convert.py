@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,6 +17,7 @@ from petct_cli.core.jsonl import encode
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
+from petct_cli.stages.convert_arrays import is_arrays, read_arrays
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
 from petct_cli.stages.convert_rules import check_pet_dtype, parse_crop, parse_grid
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from petct_cli.volume.finish import Finished
     from petct_cli.volume.geometry import Grid
     from petct_cli.volume.series_choice import Candidate, Choice
+    from petct_cli.volume.series_pick import SeriesPick
     from petct_cli.volume.series_volume import SeriesVolume
     from petct_cli.volume.suv import SuvResult
 
@@ -36,6 +38,7 @@ SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 ENOUGH_OVERLAP = 0.9
 MOST_VOXELS = 2_000_000_000
 """More is a slip of ``--grid iso``: a metre of body in cubes of 0.5 mm has this many."""
+ROLES = ("ct", "pet")
 _WORKED_ON = ("CT", "PT", "unknown")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -69,15 +72,17 @@ class Convert:
         Whether to draw ``preview.png`` beside the volumes.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
+    ct_series, pet_series
+        Which series to take where the rules would take another (`petct_cli.volume.series_pick`); empty for the rules.
 
     Raises
     ------
     UsageError
-        ``bad_grid``, ``bad_format``, ``bad_crop``, ``bad_pet_dtype``.
+        ``bad_grid``, ``bad_format``, ``bad_crop``, ``bad_pet_dtype``, ``bad_series_pick``.
     """
 
     name: ClassVar[str] = "convert"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     out: Path
@@ -87,6 +92,8 @@ class Convert:
     crop: str = "none"
     pet_dtype: str = "float32"
     preview: bool = False
+    ct_series: str = ""
+    pet_series: str = ""
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
@@ -94,17 +101,21 @@ class Convert:
         if self.format not in SUFFIXES:
             raise UsageError("bad_format", "--format takes b2nd or nifti")
         check_pet_dtype(self.pet_dtype, self.format)
+        picks_of(self.ct_series, self.pet_series)
 
     @property
     def options(self) -> dict[str, str | bool]:
         """What changes the content."""
-        return {
+        told: dict[str, str | bool] = {
             "grid": self.grid,
             "format": self.format,
             "crop": "none" if (margin := parse_crop(self.crop)) is None else f"body:{margin:g}",
             "pet_dtype": self.pet_dtype,
             "preview": self.preview,
+            "ct_series": self.ct_series,
+            "pet_series": self.pet_series,
         }
+        return {name: value for name, value in told.items() if value}
 
     def __call__(self, record: Study) -> Iterable[Record]:
         """Return the study with its volumes; one that has volumes already is returned as it is."""
@@ -147,14 +158,15 @@ class Convert:
         from petct_cli.volume.finish import finish
         from petct_cli.volume.storage import save_volume
 
-        series, volumes = _read_study(record, sources)
+        read = read_arrays if is_arrays(record) else _read_study
+        series, volumes = read(record, sources, picks_of(self.ct_series, self.pet_series))
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
         placed = place_on_grid(volumes, self.grid)
         finished = finish(placed, volumes, parse_crop(self.crop), self.pet_dtype)
         for role, done in finished.items():
             file_name = role + SUFFIXES[self.format]
-            save_volume(temporary / file_name, done.array, done.grid.affine)
+            save_volume(temporary / file_name, done.array, done.grid.affine if volumes[role].has_geometry else None)
             fields[role] = _volume_record(
                 self.out / record.id / file_name, done, volumes[role], overlap if len(volumes) == 2 else None
             )
@@ -162,9 +174,27 @@ class Convert:
             from petct_cli.stages.convert_preview import write_preview
 
             fields["preview"] = write_preview(record.id, finished, fields, temporary, self.out / record.id)
+        for role, volume in volumes.items():
+            if volume.lacks is not None:
+                _log.warning("%s: %s in %s, no SUV: %s", record.id, role.upper(), volume.unit, volume.lacks)
         if overlap < ENOUGH_OVERLAP:
             _log.warning("%s: the CT covers only %.0f %% of the PET along z", record.id, 100 * overlap)
         return fields
+
+
+def picks_of(ct_series: str, pet_series: str) -> tuple[SeriesPick | None, SeriesPick | None]:
+    """Read ``--ct-series`` and ``--pet-series``; an empty text picks nothing.
+
+    Raises
+    ------
+    UsageError
+        ``bad_series_pick``.
+    """
+    from petct_cli.volume.series_pick import SeriesPick
+
+    given = {"--ct-series": ct_series, "--pet-series": pet_series}
+    ct, pet = (SeriesPick.parse(text, option) if text else None for option, text in given.items())
+    return ct, pet
 
 
 def _sources(record: Study) -> list[Source]:
@@ -182,27 +212,31 @@ def _sources(record: Study) -> list[Source]:
     return found
 
 
-def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dict[str, SeriesVolume]]:
+def _read_study(
+    record: Study, sources: list[Source], picks: Sequence[SeriesPick | None]
+) -> tuple[list[Series], dict[str, SeriesVolume]]:
     from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
+    from petct_cli.volume.series_join import read_joined
     from petct_cli.volume.series_volume import read_ct, read_pet
 
     try:
         with quiet_pydicom():
             candidates, places = _candidates(sources, record)
-            choice = choose_series(candidates)
+            choice = choose_series(candidates, *picks)
             volumes = {}
-            if choice.ct is not None:
-                volumes["ct"] = read_ct(choice.ct.instances)
-            if choice.pet is not None:
-                volumes["pet"] = read_pet(choice.pet.instances)
+            for role, taken, reader, pick in zip(ROLES, choice.taken, (read_ct, read_pet), picks, strict=True):
+                if taken is None:
+                    continue
+                volumes[role], places_joined = read_joined(candidates if pick is None else (), taken, reader)
+                choice = choice.with_joined(role, places_joined)
     except OSError as error:
         raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
-    _require_whole(record, choice)
+    _require_whole(record, candidates, choice)
     return _series_told(record, sources, candidates, places, choice), volumes
 
 
-def _require_whole(record: Study, choice: Choice) -> None:
+def _require_whole(record: Study, candidates: list[Candidate], choice: Choice) -> None:
     """Refuse a series beside whose files lies a damaged one of the same kind of name: it may be an outer slice.
 
     Raises
@@ -215,7 +249,7 @@ def _require_whole(record: Study, choice: Choice) -> None:
     damaged = [path for series in record.series if series.set_aside == UNREADABLE for path in series_files(series)]
     if not damaged:
         return
-    for candidate in (choice.ct, choice.pet):
+    for candidate in (*choice.taken, *(candidates[place] for place in choice.joined)):
         kinds = {(one.path.parent, name_shape(one.path)) for one in candidate.instances} if candidate else set()
         for path in damaged:
             if (path.parent, name_shape(path)) in kinds:
@@ -293,12 +327,16 @@ def _series_told(
             files = [sources[i].path for i in places[place] if sources[i].series == entry_place]
             if not files:
                 continue
-            fields = series.model_dump(exclude_unset=True, exclude={"role", "set_aside"})
+            fields = series.model_dump(exclude_unset=True, exclude={"role", "set_aside", "chosen_because"})
             fields["modality"] = candidate.modality
             if len(files) != own:
                 fields["files"] = [_within(series.dir, path) for path in files]
-            role = {id(choice.ct): "ct", id(choice.pet): "pet"}.get(id(candidate))
-            fields |= {"role": role} if role else {"set_aside": choice.set_aside.get(place, "not taken")}
+            role = choice.joined.get(place) or {id(choice.ct): "ct", id(choice.pet): "pet"}.get(id(candidate))
+            if role:
+                because = "continues the one taken" if place in choice.joined else choice.because[role]
+                fields |= {"role": role, "chosen_because": because}
+            else:
+                fields["set_aside"] = choice.set_aside.get(place, "not taken")
             told.append(Series(**fields))
     return told
 
@@ -320,7 +358,7 @@ def _overlap(volumes: dict[str, SeriesVolume]) -> float:
 
     from petct_cli.volume.geometry import extent_mm
 
-    if len(volumes) < 2:
+    if len(volumes) < 2 or not all(volume.has_geometry for volume in volumes.values()):
         return 1.0
     (ct_low, ct_high), (pet_low, pet_high) = (extent_mm(volumes[role].grid) for role in ("ct", "pet"))
     shared = np.minimum(ct_high, pet_high) - np.maximum(ct_low, pet_low)
@@ -332,17 +370,22 @@ def _overlap(volumes: dict[str, SeriesVolume]) -> float:
 def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tuple[npt.NDArray[np.generic], Grid]]:
     """Return each volume (``ct``, ``pet``) as (array, grid) on what ``--grid`` asks for.
 
-    A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight.
+    A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight. Volumes
+    without geometry stay as they are.
 
     Raises
     ------
     RecordError
-        ``grid_too_large``.
+        ``grid_too_large``. ``no_geometry``: voxels of so many mm are asked for, and nobody knows how large they are.
     """
     from petct_cli.volume.resample import isotropic_grid, resample, straight_grid
     from petct_cli.volume.series_volume import AIR_HU
 
     kind, millimetres = parse_grid(grid)
+    if not all(volume.has_geometry for volume in volumes.values()):
+        if millimetres is not None:
+            raise RecordError("no_geometry", "the data have no geometry: --grid iso:MM cannot be met", "take native")
+        return {role: (volume.array, volume.grid) for role, volume in volumes.items()}
     straight = {
         role: straight_grid(volume.grid) if volume.stack.tilt_deg else volume.grid for role, volume in volumes.items()
     }
@@ -371,16 +414,23 @@ def _volume_record(path: Path, done: Finished, volume: SeriesVolume, overlap: fl
         geometry["crop"] = done.geometry["crop"]
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)
-    if overlap is not None:
+    if stack.verdict == "given":
+        del geometry["deviation_mm"]
+    if not volume.has_geometry:
+        shape = list(volume.grid.shape)
+        geometry = {"verdict": stack.verdict, "native_shape": shape, "resampled": False, "first_slice_was": "head"}
+    elif overlap is not None:
         geometry["z_overlap"] = round(overlap, 4)
     fields: dict[str, Any] = {} if volume.suv is None else {"suv": _suv_record(volume.suv)}
+    if volume.lacks is not None:
+        fields["suv_lacks"] = volume.lacks
     return Volume(
         path=str(path),
         sha256=sha256_array(array),
         shape=list(array.shape),
-        spacing_mm=_rounded(grid.spacing_mm),
-        affine=[[float(value) for value in row] for row in grid.affine],
-        unit="HU" if volume.suv is None else "SUVbw",
+        spacing_mm=_rounded(grid.spacing_mm) if volume.has_geometry else None,
+        affine=[[float(value) for value in row] for row in grid.affine] if volume.has_geometry else None,
+        unit=(volume.unit or "HU") if volume.suv is None else "SUVbw",
         dtype=str(array.dtype),
         geometry=Geometry(**geometry),
         **fields,

@@ -1,4 +1,7 @@
-"""What ``convert`` reads that is no record: folders and archives, and members of archives by the names records give."""
+"""What ``convert`` reads that is no record: folders, archives, DICOMDIRs, NIfTI pairs, the ViMed-PET release.
+
+And members of archives, by the names that records give.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from petct_cli.core.errors import InputFault, RecordError
+from petct_cli.core.errors import InputError, InputFault, RecordError
 from petct_cli.core.records import Series, Study
 
 
 def studies_in(paths: Sequence[Path], scratch: Path) -> Iterator[Study | InputFault]:
-    """Yield a record per study found below `paths`, and first what gives none.
+    """Yield a record per study found below `paths`: DICOM, then NIfTI, then releases; and first what gives none.
 
     Parameters
     ----------
@@ -22,17 +25,64 @@ def studies_in(paths: Sequence[Path], scratch: Path) -> Iterator[Study | InputFa
     Raises
     ------
     InputError
-        ``no_such_path``, ``no_dicom``.
+        ``no_such_path``, ``no_dicom``, ``dicomdir_damaged``, ``vimed_metadata``.
     """
+    from petct_cli.dataset.vimed import release_metadata, release_studies
+    from petct_cli.stages.nifti_pairs import nifti_studies
+
+    releases = [index for path in paths if (index := release_metadata(path)) is not None]
+    others = [path for path in paths if release_metadata(path) is None]
+    volumes = list(nifti_studies(others))
+    if others:
+        yield from _dicom_studies(others, scratch, required=not volumes and not releases)
+    yield from volumes
+    for index in releases:
+        yield from release_studies(index)
+
+
+def _dicom_studies(paths: Sequence[Path], scratch: Path, *, required: bool) -> Iterator[Study | InputFault]:
     from petct_cli.dicom.archives import Unpacker
     from petct_cli.dicom.scan import log_left_out, scan, study_record
 
-    found = scan(paths, Unpacker(scratch))
-    log_left_out(found, name_files=True)
+    files, faults = _without_dicomdirs(paths)
+    found = scan(files, Unpacker(scratch))
+    if found.images or found.damaged or required:
+        log_left_out(found, name_files=True)
+    yield from faults
     for fault in found.faults():
         place = str(fault.shown).encode("utf-8", "backslashreplace").decode()
         yield InputFault(place, fault.code, fault.message)
-    yield from map(study_record, found.studies(named=True))
+    if found.images or required:
+        yield from map(study_record, found.studies(named=True))
+
+
+def _without_dicomdirs(paths: Sequence[Path]) -> tuple[list[Path], list[InputFault]]:
+    """Return `paths` with the files that a DICOMDIR names in its place, and what is missing of those.
+
+    A folder is scanned whatever its DICOMDIR says; one at its top is asked for what should be there.
+    """
+    from petct_cli.dicom.dicomdir import contents, is_dicomdir
+
+    told: list[Path] = []
+    faults = []
+    for path in paths:
+        table = path / "DICOMDIR" if path.is_dir() else path
+        if not table.is_file() or not is_dicomdir(table):
+            told.append(path)
+            continue
+        try:
+            named = contents(table)
+        except InputError:
+            if table == path:
+                raise
+            told.append(path)
+            continue
+        told.extend(named.files if table == path else [path])
+        if named.missing:
+            message = f"{named.missing} of the {named.missing + len(named.files)} files that it names are not there"
+            place = str(table).encode("utf-8", "backslashreplace").decode()
+            faults.append(InputFault(place, "dicomdir_missing_files", message))
+    return told, faults
 
 
 def unpacked(record: Study, scratch: Path) -> Study:

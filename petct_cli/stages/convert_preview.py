@@ -10,6 +10,8 @@ from petct_cli.core.errors import InputError
 from petct_cli.core.records import Preview, Study, Volume
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from petct_cli.volume.finish import Finished
     from petct_cli.volume.preview import Shown
 
@@ -20,9 +22,9 @@ def write_preview(
     study: str, finished: Mapping[str, Finished], fields: Mapping[str, Any], temporary: Path, final: Path
 ) -> Preview:
     """Draw ``preview.png`` of finished volumes (``ct``, ``pet``) into `temporary`; return its entry for the record."""
-    from petct_cli.volume.preview import Shown, render_preview
+    from petct_cli.volume.preview import render_preview
 
-    shown = {role: Shown(done.array, done.grid, fields[role].unit) for role, done in finished.items()}
+    shown = {role: _on_its_grid(done.array, fields[role]) for role, done in finished.items()}
     picture = render_preview(study, shown.get("ct"), shown.get("pet"))
     (temporary / FILE_NAME).write_bytes(picture.png)
     return Preview(path=str(final / FILE_NAME), sha256=picture.sha256)
@@ -43,17 +45,26 @@ def preview_of(study: Study) -> bytes | None:
 
 
 def _shown(volume: Volume | None) -> Shown | None:
-    import numpy as np
-
-    from petct_cli.volume.geometry import Grid
-    from petct_cli.volume.preview import Shown
     from petct_cli.volume.storage import load_volume
 
     if volume is None:
         return None
-    array = load_volume(volume.path)
-    affine = np.array(volume.affine if volume.affine is not None else _bare(volume.spacing_mm), np.float64)
-    if array.ndim != 3 or affine.shape != (4, 4) or not abs(np.linalg.det(affine)) > 0:
+    return _on_its_grid(load_volume(volume.path), volume)
+
+
+def _on_its_grid(array: npt.NDArray[Any], volume: Volume) -> Shown:
+    """Return a volume as its record places it; where nobody knows how large its voxels are, on a likely grid."""
+    import numpy as np
+
+    from petct_cli.volume.geometry import Grid
+    from petct_cli.volume.preview import Shown, likely_grid
+
+    if array.ndim != 3:
+        raise InputError("bad_volume", "shape or affine are not those of a volume")
+    if volume.affine is None and volume.spacing_mm is None:
+        return Shown(array, likely_grid(array.shape), volume.unit, to_scale=False)
+    affine = np.array(volume.affine if volume.affine is not None else _bare(volume.spacing_mm or []), np.float64)
+    if affine.shape != (4, 4) or not abs(np.linalg.det(affine)) > 0:
         raise InputError("bad_volume", "shape or affine are not those of a volume")
     return Shown(array, Grid((array.shape[0], array.shape[1], array.shape[2]), affine), volume.unit)
 

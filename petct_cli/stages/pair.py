@@ -75,7 +75,7 @@ class RegionRule:
         """Return the regions that a whole-body scan yields."""
         return ("whole",) if self.method == "whole" else REGION_NAMES
 
-    def cut(self, slices: int, spacing_mm: float) -> list[RegionBounds]:
+    def cut(self, slices: int, spacing_mm: float | None) -> list[RegionBounds]:
         """Return the regions of a scan."""
         fractions = self.fractions()
         if fractions is None:
@@ -119,7 +119,7 @@ class Pair:
         split = self.split.split_of(study.patient or study.id)
         inputs = [study.ct.sha256 if study.ct else "", pet.sha256, sha256_json(sections)]
         stamp = entry(self.name, self.version, self._options(), inputs)
-        for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0]):
+        for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0] if pet.spacing_mm else None):
             try:
                 sample = make_report_sample(study, bounds, split, sections, lesions)
             except RecordError as error:

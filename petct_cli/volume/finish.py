@@ -43,13 +43,15 @@ def finish(
     Raises
     ------
     RecordError
-        ``crop_no_body`` (`find_body`), ``pet_exceeds_float16``.
+        ``crop_no_body`` (`find_body`), ``no_geometry``, ``pet_exceeds_float16``.
     """
     finished = {
         role: Finished(array, grid, {"resampled": array is not volumes[role].array})
         for role, (array, grid) in placed.items()
     }
     if margin_mm is not None:
+        if not all(volume.has_geometry for volume in volumes.values()):
+            raise RecordError("no_geometry", "the data have no geometry: --crop needs to know the size of voxels")
         finished = _cropped(finished, volumes, margin_mm)
     if "pet" in finished and pet_dtype == "float16":
         pet = finished["pet"]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from petct_cli.core.errors import RecordError
 
 Array = npt.NDArray[np.float64]
-Verdict = Literal["even", "uneven", "tilt", "single"]
+Verdict = Literal["even", "uneven", "tilt", "single", "given", "unknown"]
 
 EVEN_MM = 0.1
 EVEN_FRACTION = 0.05
@@ -92,6 +92,8 @@ class Stack:
         Of the ordered slices as stored; for an uneven stack the even grid to resample onto.
     positions
         Where each ordered slice lies along the first axis of `grid`, in index units (0, 1, 2, ... for even stacks).
+    verdict
+        ``given``: a grid that a file states as a whole; ``unknown``: no file states any.
     deviation_mm
         Largest distance of a slice from the best even grid.
     """
@@ -102,6 +104,22 @@ class Stack:
     verdict: Verdict
     deviation_mm: float
     tilt_deg: float = 0.0
+
+
+def stated_stack(grid: Grid, *, known: bool = True) -> Stack:
+    """Return the stack of a volume that comes as one array: its slices are where the file says, or nobody knows where.
+
+    The first axis of the array may lean on the two others, as slices of a tilted gantry do.
+    """
+    directions = grid.directions
+    normal = np.cross(directions[:, 1], directions[:, 2])
+    length = float(np.linalg.norm(normal))
+    upright = abs(float(directions[:, 0] @ normal)) / length if known and length else 1.0
+    lean = float(np.degrees(np.arccos(min(1.0, upright))))
+    count = grid.shape[0]
+    tilt = lean if lean > _TILT_DEGREES else 0.0
+    verdict: Verdict = "unknown" if not known else "tilt" if tilt else "given"
+    return Stack(tuple(range(count)), grid, np.arange(count, dtype=np.float64), verdict, 0.0, tilt)
 
 
 def stack_slices(planes: Sequence[SlicePlane]) -> Stack:

@@ -113,10 +113,15 @@ def gzip_bytes(data: bytes, level: int = 1) -> bytes:
     return b"".join((_GZIP_HEADER, deflate.compress(data), deflate.flush(), trailer))
 
 
-def decode(data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | None]:
+def decode(data: bytes, *, read_only: bool = False) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | None]:
     """Return (array ``(z, y, x)``, affine to LPS mm or None) of a ``.nii`` file's bytes.
 
     Voxels keep the stored type unless the header scales them (``scl_slope``), which makes them float32.
+
+    Parameters
+    ----------
+    read_only
+        Let the array be a view of `data` where it can.
 
     Raises
     ------
@@ -140,21 +145,35 @@ def decode(data: bytes) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64] | Non
     if len(data) < start + count * stored.itemsize:
         raise InputError("bad_nifti", "the NIfTI file is shorter than its header says")
     array: npt.NDArray[Any] = np.frombuffer(data, stored, count, start).reshape(nz, ny, nx)
-    array = array.astype(stored.newbyteorder("="))
+    array = array.astype(stored.newbyteorder("="), copy=not read_only)
     if math.isfinite(slope) and math.isfinite(intercept) and slope != 0.0 and (slope, intercept) != (1.0, 0.0):
-        array = (array * np.float64(slope) + np.float64(intercept)).astype(np.float32)
+        scaled = np.empty(array.shape, np.float32)
+        for z, plane in enumerate(array):  # by slices: in float64 the whole would be four times as large as it is
+            scaled[z] = plane * np.float64(slope) + np.float64(intercept)
+        array = scaled
     ras = _ras_affine(data, order)
     return array, None if ras is None else _RAS_FROM_LPS @ ras[:, _REVERSE_AXES]
 
 
 def _ras_affine(data: bytes, order: str) -> npt.NDArray[np.float64] | None:
     qform, sform = struct.unpack_from(f"{order}2h", data, 252)
-    ras = np.eye(4)
     if sform > 0:
+        ras = np.eye(4)
         ras[:3] = np.array(struct.unpack_from(f"{order}12f", data, 280)).reshape(3, 4)
         return ras
-    if qform <= 0:
+    return _qform_ras(data, order) if qform > 0 else None
+
+
+def qform_affine(data: bytes) -> npt.NDArray[np.float64] | None:
+    """Return the affine to LPS mm of the header's quaternion where it is set, whatever its matrix says."""
+    order = "<" if struct.unpack_from("<i", data, 0)[0] == HEADER_BYTES else ">"
+    if struct.unpack_from(f"{order}h", data, 252)[0] <= 0:
         return None
+    return np.asarray(_RAS_FROM_LPS @ _qform_ras(data, order)[:, _REVERSE_AXES])
+
+
+def _qform_ras(data: bytes, order: str) -> npt.NDArray[np.float64]:
+    ras = np.eye(4)
     qfac, *steps = struct.unpack_from(f"{order}4f", data, 76)
     b, c, d, *origin = struct.unpack_from(f"{order}6f", data, 256)
     a = max(0.0, 1.0 - b * b - c * c - d * d) ** 0.5

@@ -42,13 +42,27 @@ class Preview:
     sha256: str
 
 
+_LIKELY_ACROSS_MM, _LIKELY_SLICE_MM = 500.0, 3.27
+
+
 @dataclass(frozen=True)
 class Shown:
-    """A volume to show: `array` (z, y, x) on `grid`; `unit` decides the window."""
+    """A volume to show: `array` (z, y, x) on `grid`; `unit` decides the window.
+
+    Where the geometry is not known, `grid` is a likely one (`likely_grid`) and `to_scale` is False.
+    """
 
     array: npt.NDArray[Any]
     grid: Grid
     unit: str
+    to_scale: bool = True
+
+
+def likely_grid(shape: tuple[int, ...]) -> Grid:
+    """Return a grid for a whole-body volume of unknown geometry: 500 mm across, slices 3.27 mm apart."""
+    across = _LIKELY_ACROSS_MM / shape[2]
+    affine = np.array([[0, 0, across, 0], [0, across, 0, 0], [_LIKELY_SLICE_MM, 0, 0, 0], [0, 0, 0, 1]], np.float64)
+    return Grid((shape[0], shape[1], shape[2]), affine)
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ def render_preview(title: str, ct: Shown | None, pet: Shown | None) -> Preview:
         panels.append(_mip_panel(pet, projection, window))
         if ct is not None:
             panels.append(_fused_panel(ct, pet, window))
-    pixels = _draw(title, panels)
+    pixels = _draw(title, panels, to_scale=all(one.to_scale for one in (ct, pet) if one is not None))
     return Preview(_encode(pixels), sha256_array(pixels))
 
 
@@ -185,7 +199,7 @@ def _quantised(levels: Bytes, count: int) -> Bytes:
     return np.asarray((levels.astype(np.uint16) * (count - 1) + 127) // 255, np.uint8)
 
 
-def _draw(title: str, panels: list[_Panel]) -> Bytes:
+def _draw(title: str, panels: list[_Panel], *, to_scale: bool) -> Bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     top = max(panel.top_mm for panel in panels)
@@ -213,7 +227,10 @@ def _draw(title: str, panels: list[_Panel]) -> Bytes:
             pen.text((x, head + 1), letter, 0 if paper else _WHITE, font, stroke_width=0)
         pen.text((left, head + height + 2), _fitting(panel.caption, width), _DIM, font)
         left += width + _MARGIN
-    _scale_bar(pen, font, pixel_mm, (_MARGIN, head + height + _LINE + 8), canvas.width - 2 * _MARGIN)
+    if to_scale:
+        _scale_bar(pen, font, pixel_mm, (_MARGIN, head + height + _LINE + 8), canvas.width - 2 * _MARGIN)
+    else:
+        pen.text((_MARGIN, head + height + _LINE + 2), "size unknown", _DIM, font)
     return np.asarray(canvas, np.uint8)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from petct_cli.core.errors import RecordError
+
 REGION_NAMES = ("head_neck", "chest", "abdomen_pelvis")
 PAPER_FRACTIONS = (0.20, 0.35, 0.45)
 SHORTEST_WHOLE_BODY_MM = 700.0
@@ -27,20 +29,28 @@ class Overlap:
     amount: float
     unit: str = "slices"
 
-    def in_slices(self, spacing_mm: float) -> float:
-        """Return the shared length as a number of slices `spacing_mm` apart."""
-        return self.amount if self.unit == "slices" else self.amount / spacing_mm
+    def in_slices(self, spacing_mm: float | None) -> float:
+        """Return the shared length as a number of slices `spacing_mm` apart.
+
+        Raises
+        ------
+        RecordError
+            ``no_geometry``: it is told in mm, and nobody knows how far the slices are apart.
+        """
+        if self.unit != "slices" and spacing_mm is None:
+            raise RecordError("no_geometry", "an overlap in mm needs slices of known distance", "give it in slices")
+        return self.amount if self.unit == "slices" or spacing_mm is None else self.amount / spacing_mm
 
 
 def regions_by_fractions(
-    slices: int, spacing_mm: float, fractions: tuple[float, ...], overlap: Overlap, method: str
+    slices: int, spacing_mm: float | None, fractions: tuple[float, ...], overlap: Overlap, method: str
 ) -> list[RegionBounds]:
     """Cut a scan into regions of fixed fractions of its length, counted from the head.
 
     Parameters
     ----------
     slices, spacing_mm
-        Number of slices and their distance.
+        Number of slices and their distance; None where nobody knows it, and the scan counts as a whole body.
     fractions
         Share of head-neck, chest and abdomen-pelvis; scaled to a sum of 1.
     overlap
@@ -56,7 +66,7 @@ def regions_by_fractions(
     -----
     arXiv 2509.24739 cuts at about 20 % and 55 % from the head with 20 slices of overlap.
     """
-    if slices * spacing_mm < SHORTEST_WHOLE_BODY_MM:
+    if spacing_mm is not None and slices * spacing_mm < SHORTEST_WHOLE_BODY_MM:
         return [RegionBounds("unknown", method, 0, slices, partial=True)]
     total = sum(fractions)
     half = overlap.in_slices(spacing_mm) / 2

@@ -6,16 +6,21 @@ as PT. Every series that is not taken gets a reason in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.read import Instance
 from petct_cli.dicom.values import first_item, integer, number, numbers, text, texts
 from petct_cli.volume.geometry import SlicePlane
 from petct_cli.volume.nuclides import find_nuclide
+from petct_cli.volume.series_criteria import ct_criteria, pet_criteria
+from petct_cli.volume.series_pick import SeriesPick
+from petct_cli.volume.series_rank import Criterion, take_one
+from petct_cli.volume.series_timing import Timing, acquisition_start, timing_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -23,8 +28,8 @@ if TYPE_CHECKING:
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _ENHANCED = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.130"}
 _PROJECTIONS = {"MIP", "MAX_IP", "PROJECTION IMAGE", "MINIP", "VOLUMEREN", "RENDERED"}
-_COVERED = 0.9
-_TIMED_SERIES = {"GATED", "DYNAMIC"}
+COVERED = 0.9
+"""What reaches over this share of another series covers it."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,31 @@ class Candidate:
         return "ATTN" in {value.upper() for value in texts(self.header, "CorrectedImage")}
 
     @cached_property
-    def is_timed(self) -> bool:
-        """Whether it holds several images of one place: by Series Type, or because positions come back."""
-        if _TIMED_SERIES & {value.upper() for value in texts(self.header, "SeriesType")}:
-            return True
-        positions = [numbers(one.header, "ImagePositionPatient") for one in self.instances]
-        return len(set(positions)) <= len(positions) / 2
+    def number(self) -> int | None:
+        """Series Number (0020,0011)."""
+        return integer(self.header, "SeriesNumber")
+
+    @cached_property
+    def description(self) -> str:
+        """Series Description (0008,103E); it may hold a name, so no message quotes it."""
+        return text(self.header, "SeriesDescription") or ""
+
+    @cached_property
+    def timing(self) -> Timing:
+        """How its images lie in time."""
+        return timing_of([one.header for one in self.instances])
+
+    @cached_property
+    def start(self) -> datetime | None:
+        """Earliest acquisition, local time."""
+        return acquisition_start([one.header for one in self.instances])
+
+    def shares_frame(self, other: Candidate) -> bool:
+        """Whether both are in one frame of reference.
+
+        Old de-identification dropped frames of reference; where neither has one, the study vouches for them.
+        """
+        return self.frame_of_reference == other.frame_of_reference
 
     @cached_property
     def z_range(self) -> tuple[float, float] | None:
@@ -85,20 +109,44 @@ class Candidate:
 
     def covers(self, other: Candidate) -> bool:
         """Whether it reaches over nearly all of `other` along z."""
+        return self.share_of(other) >= COVERED
+
+    def share_of(self, other: Candidate) -> float:
+        """Return the share of `other` that it reaches over along z, 0 to 1; 0 where one does not say where it lies."""
         mine, theirs = self.z_range, other.z_range
         if mine is None or theirs is None:
-            return False
+            return 0.0
         shared = min(mine[1], theirs[1]) - max(mine[0], theirs[0])
-        return shared >= _COVERED * (theirs[1] - theirs[0])
+        length = theirs[1] - theirs[0]
+        return min(1.0, max(0.0, shared) / length) if length > 0 else float(shared >= 0)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen series, and for each other one (by its place among the candidates) why it was set aside."""
+    """The chosen series, for each other one (by its place among the candidates) why it was set aside, and why these.
+
+    Attributes
+    ----------
+    because
+        By role (``ct``, ``pet``): by what merits it was chosen.
+    joined
+        The role of further series that continue one of these (`petct_cli.volume.series_join`), by place.
+    """
 
     ct: Candidate | None
     pet: Candidate | None
     set_aside: dict[int, str]
+    because: dict[str, str] = field(default_factory=dict)
+    joined: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> tuple[Candidate | None, Candidate | None]:
+        """CT and PET."""
+        return self.ct, self.pet
+
+    def with_joined(self, role: str, places: Sequence[int]) -> Choice:
+        """Return the choice with the series at `places` joined to that of a role."""
+        return replace(self, joined={**self.joined, **dict.fromkeys(places, role)})
 
 
 def slice_plane(instance: Instance) -> SlicePlane | None:
@@ -121,12 +169,20 @@ def slice_plane(instance: Instance) -> SlicePlane | None:
     )
 
 
-def choose_series(candidates: Sequence[Candidate]) -> Choice:
+def choose_series(
+    candidates: Sequence[Candidate], ct_pick: SeriesPick | None = None, pet_pick: SeriesPick | None = None
+) -> Choice:
     """Choose at most one CT and one PET.
 
-    PET: attenuation-corrected over not, original over derived, static over gated or dynamic, then most slices. CT: the
-    study and frame of reference of the PET, axial, over the whole PET, original, then most slices. Ties go to the
-    smaller Series Instance UID.
+    PET: corrected for attenuation, with a CT of its study and frame of reference, static, original, over most of the
+    body, the earlier of two scans of one region (the custom of the field: uptake at about an hour; the other is the
+    delayed one), then most slices. CT: the study and frame of reference of the PET, axial, static, over the whole PET
+    or most of it, original, then most slices. Ties go to the smaller Series Instance UID.
+
+    Parameters
+    ----------
+    ct_pick, pet_pick
+        Take the one that this names, whatever its rank.
 
     Raises
     ------
@@ -134,33 +190,74 @@ def choose_series(candidates: Sequence[Candidate]) -> Choice:
         ``study_mismatch``: no CT is of the study of the PET. ``frame_of_reference_mismatch``: there are CT and PET, but
         no pair shares a frame of reference.
         ``multiframe_unsupported``: the only images of the study are enhanced multi-frame objects.
-        ``no_image_series``: nothing that a volume could be made of.
+        ``no_image_series``: nothing that a volume could be made of. ``pet_gated_only``, ``pet_dynamic_only``: no static
+        PET, and none was picked. ``series_pick_none``, ``series_pick_several``, ``series_pick_unusable``.
     """
     reasons = {place: reason for place, one in enumerate(candidates) if (reason := _unusable(one))}
-    pets = [(place, one) for place, one in enumerate(candidates) if place not in reasons and one.modality == "PT"]
-    cts = [(place, one) for place, one in enumerate(candidates) if place not in reasons and one.modality == "CT"]
+    pets = [place for place, one in enumerate(candidates) if place not in reasons and one.modality == "PT"]
+    cts = [place for place, one in enumerate(candidates) if place not in reasons and one.modality == "CT"]
+    _require_usable(candidates, reasons, "CT", cts, ct_pick)
+    _require_usable(candidates, reasons, "PET", pets, pet_pick)
     if not pets and not cts:
         if _MULTI_FRAME in reasons.values():
             raise RecordError("multiframe_unsupported", "the study holds only enhanced multi-frame images")
         raise RecordError("no_image_series", "the study holds no CT or PET series that a volume could be made of")
-    pet_place, pet = _best(pets, _pet_rank)
-    for place, one in pets:
-        if pet is not None and place != pet_place:
-            reasons[place] = _why_not_pet(one, pet)
-    own = [(place, one) for place, one in cts if pet is None or one.study == pet.study]
+    because: dict[str, str] = {}
+    pet = ct = None
+    if pets:
+        some_cts = [candidates[i] for i in cts]
+        pet, because["pet"] = _take(candidates, pets, pet_criteria(some_cts), "PET", pet_pick, reasons)
+        if pet_pick is None and pet.timing in ("gated", "dynamic"):
+            raise RecordError(
+                f"pet_{pet.timing}_only", f"the only PET of the study is {pet.timing}", "pick a series by --pet-series"
+            )
+    own = [place for place in cts if pet is None or candidates[place].study == pet.study]
     if cts and not own:
         raise RecordError("study_mismatch", "CT and PET belong to different studies (0020,000D)")
-    reasons |= {place: "another study than the PET" for place, one in cts if (place, one) not in own}
-    sharing = [(place, one) for place, one in own if pet is None or _same_frame(one, pet)]
+    reasons |= {place: "another study than the PET" for place in cts if place not in own}
+    sharing = [place for place in own if pet is None or candidates[place].shares_frame(pet)]
     if cts and not sharing:
         raise RecordError(
             "frame_of_reference_mismatch", "no CT of the study shares the frame of reference (0020,0052) of its PET"
         )
-    ct_place, ct = _best(sharing, lambda one: _ct_rank(one, pet))
-    for place, one in own:
-        if ct is not None and place != ct_place:
-            reasons[place] = _why_not_ct(one, ct, pet, shares_frame=(place, one) in sharing)
-    return Choice(ct, pet, reasons)
+    reasons |= {place: "another frame of reference than the PET" for place in own if place not in sharing}
+    if sharing:
+        ct, because["ct"] = _take(candidates, sharing, ct_criteria(pet), "CT", ct_pick, reasons)
+    return Choice(ct, pet, reasons, because)
+
+
+def _take(
+    candidates: Sequence[Candidate],
+    places: Sequence[int],
+    criteria: Sequence[Criterion[Candidate]],
+    what: str,
+    pick: SeriesPick | None,
+    reasons: dict[int, str],
+) -> tuple[Candidate, str]:
+    """Take one of those at `places`, add why the others were not to `reasons`, and say why it was."""
+    some = [candidates[place] for place in places]
+    if pick is not None:
+        option = f"--{what.lower()}-series"
+        taken = pick.only(some, what)
+        reasons |= {place: f"{option} names another" for place in places if candidates[place] is not taken}
+        return taken, option
+    verdict = take_one(some, criteria)
+    reasons |= {places[i]: reason for i, reason in verdict.why_not.items()}
+    return verdict.taken, "; ".join(verdict.merits) or f"the only {what} that a volume can be made of"
+
+
+def _require_usable(
+    candidates: Sequence[Candidate], reasons: dict[int, str], what: str, usable: list[int], pick: SeriesPick | None
+) -> None:
+    """Refuse a pick that names what no volume can be made of, and one of a study without the modality."""
+    if pick is None or any(pick.names(candidates[place]) for place in usable):
+        return
+    modality = "PT" if what == "PET" else what
+    for place, reason in reasons.items():
+        if candidates[place].modality == modality and pick.names(candidates[place]):
+            option = f"--{what.lower()}-series"
+            raise RecordError("series_pick_unusable", f"{option} names a series that no volume is made of: {reason}")
+    pick.only([candidates[place] for place in usable], what)
 
 
 _MULTI_FRAME = "enhanced multi-frame image"
@@ -192,65 +289,3 @@ def _is_single_photon(header: Dataset) -> bool:
         return False
     nuclide = find_nuclide(text(code, "CodeValue"), text(code, "CodeMeaning"))
     return nuclide is not None and not nuclide.is_positron_emitter
-
-
-def _same_frame(one: Candidate, other: Candidate) -> bool:
-    """Old de-identification dropped frames of reference; where neither series has one, the study vouches for them."""
-    return one.frame_of_reference == other.frame_of_reference
-
-
-def _best(
-    entries: Sequence[tuple[int, Candidate]], rank: Callable[[Candidate], tuple[Any, ...]]
-) -> tuple[int, Candidate | None]:
-    if len(entries) == 1:
-        return entries[0]  # ranks are read from every header, which takes time
-    return max(entries, key=lambda entry: rank(entry[1]), default=(-1, None))
-
-
-def _pet_rank(one: Candidate) -> tuple[bool, bool, bool, int, _Reversed]:
-    return one.is_attenuation_corrected, one.is_original, not one.is_timed, len(one.instances), _Reversed(one.uid)
-
-
-def _ct_rank(one: Candidate, pet: Candidate | None) -> tuple[bool, bool, bool, int, _Reversed]:
-    covers = pet is None or one.covers(pet)
-    return "AXIAL" in one.image_type, covers, one.is_original, len(one.instances), _Reversed(one.uid)
-
-
-@dataclass(frozen=True)
-class _Reversed:
-    """Orders text backwards, so that `max` takes the smaller."""
-
-    text: str
-
-    def __lt__(self, other: _Reversed) -> bool:
-        return self.text > other.text
-
-    def __gt__(self, other: _Reversed) -> bool:
-        return self.text < other.text
-
-
-def _why_not_pet(one: Candidate, chosen: Candidate) -> str:
-    if not one.is_attenuation_corrected and chosen.is_attenuation_corrected:
-        return "not corrected for attenuation"
-    if not one.is_original and chosen.is_original:
-        return "derived image, the original is there"
-    if one.is_timed and not chosen.is_timed:
-        return "gated or dynamic"
-    return _fewer(one, chosen)
-
-
-def _why_not_ct(one: Candidate, chosen: Candidate, pet: Candidate | None, *, shares_frame: bool) -> str:
-    if not shares_frame:
-        return "another frame of reference than the PET"
-    if "AXIAL" not in one.image_type and "AXIAL" in chosen.image_type:
-        return "not axial"
-    if len(one.instances) >= len(chosen.instances) and pet is not None and chosen.covers(pet) and not one.covers(pet):
-        return "covers less of the PET"
-    if not one.is_original and chosen.is_original:
-        return "derived image, the original is there"
-    return _fewer(one, chosen)
-
-
-def _fewer(one: Candidate, chosen: Candidate) -> str:
-    mine, taken = len(one.instances), len(chosen.instances)
-    return f"fewer slices ({mine}, taken: {taken})" if mine < taken else "another series of equal rank was taken"

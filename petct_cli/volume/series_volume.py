@@ -24,12 +24,27 @@ AIR_HU = -1024
 
 @dataclass(frozen=True)
 class SeriesVolume:
-    """A series as stored: `array` on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices."""
+    """A series as stored: `array` on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices.
+
+    Attributes
+    ----------
+    unit
+        Of the values, where it is neither HU of a CT nor the SUV of `suv`: ``Bq/ml``, ``stored``.
+    lacks
+        Code of why there is no SUV, where one was to be had.
+    """
 
     array: npt.NDArray[Any]
     grid: Grid
     stack: Stack
     suv: SuvResult | None = None
+    unit: str | None = None
+    lacks: str | None = None
+
+    @property
+    def has_geometry(self) -> bool:
+        """Whether anything says where the voxels lie; if not, `grid` only counts them."""
+        return self.stack.verdict != "unknown"
 
 
 def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
