@@ -20,10 +20,12 @@ def main(
     paths: opt.Paths = None,
     grid: opt.GridRule = "pet",
     form: opt.FormatName = opt.Format.b2nd,
+    suv: opt.SuvKind = opt.SuvName.bw,
+    assume: opt.Assume = None,
     *,
     shared: Shared,
 ) -> None:
-    """Convert DICOM to volumes: CT in HU and PET in SUVbw, on one grid.
+    """Convert DICOM to volumes: CT in HU and PET in SUV, on one grid.
 
     Reads study records, or scans folders and groups what they hold by study and series. Takes one CT and one PET of
     each study and says in the record why the others were set aside. Finished studies are not converted again. Archives
@@ -38,7 +40,8 @@ def main(
 
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
-        run(Convert(out, grid, form.value, scratch), _once_each(_studies(paths, folders, scratch)), shared)
+        stage = Convert(out, grid, form.value, scratch, suv.value, tuple(assume or ()))
+        run(stage, _once_each(_studies(paths, folders, scratch)), shared)
 
 
 def _once_each(studies: Iterable[Item]) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""``convert``: the DICOM of a study to CT in HU and PET in SUVbw on one grid."""
+"""``convert``: the DICOM of a study to CT in HU and PET in SUV on one grid."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
+from petct_cli.volume.suv_assume import Assumptions, parse_assumptions
+from petct_cli.volume.suv_types import suv_type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,31 +60,40 @@ class Convert:
         ``b2nd`` or ``nifti``.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
+    suv
+        Type of the PET's values: ``bw``, ``lbm``, ``lbm-james``, ``bsa`` or ``ibw``.
+    assume
+        ``NAME=VALUE`` for what PET headers lack (`petct_cli.volume.suv_assume`).
 
     Raises
     ------
     UsageError
-        ``bad_grid``, ``bad_format``.
+        ``bad_grid``, ``bad_format``, ``bad_suv_type``, ``bad_assumption``.
     """
 
     name: ClassVar[str] = "convert"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     out: Path
     grid: str = "pet"
     format: str = "b2nd"
     scratch: Path | None = None
+    suv: str = "bw"
+    assume: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
+        suv_type(self.suv)
+        parse_assumptions(self.assume)
         if self.format not in SUFFIXES:
             raise UsageError("bad_format", "--format takes b2nd or nifti")
 
     @property
     def options(self) -> dict[str, str]:
         """What changes the content."""
-        return {"grid": self.grid, "format": self.format}
+        assumed = str(parse_assumptions(self.assume))
+        return {"grid": self.grid, "format": self.format, "suv": self.suv, "assume": assumed}
 
     def __call__(self, record: Study) -> Iterable[Record]:
         """Return the study with its volumes; one that has volumes already is returned as it is."""
@@ -125,7 +136,7 @@ class Convert:
     def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
         from petct_cli.volume.storage import save_volume
 
-        series, volumes = _read_study(record, sources)
+        series, volumes = _read_study(record, sources, self.suv, parse_assumptions(self.assume))
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
         for role, (array, grid) in place_on_grid(volumes, self.grid).items():
@@ -179,7 +190,9 @@ def _sources(record: Study) -> list[Source]:
     return found
 
 
-def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dict[str, SeriesVolume]]:
+def _read_study(
+    record: Study, sources: list[Source], suv: str, assume: Assumptions
+) -> tuple[list[Series], dict[str, SeriesVolume]]:
     from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
     from petct_cli.volume.series_volume import read_ct, read_pet
@@ -192,7 +205,7 @@ def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dic
             if choice.ct is not None:
                 volumes["ct"] = read_ct(choice.ct.instances)
             if choice.pet is not None:
-                volumes["pet"] = read_pet(choice.pet.instances)
+                volumes["pet"] = read_pet(choice.pet.instances, suv, assume)
     except OSError as error:
         raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
     _require_whole(record, choice)
@@ -370,7 +383,7 @@ def _volume_record(
         shape=list(array.shape),
         spacing_mm=_rounded(grid.spacing_mm),
         affine=[[float(value) for value in row] for row in grid.affine],
-        unit="HU" if volume.suv is None else "SUVbw",
+        unit="HU" if volume.suv is None else suv_type(volume.suv.type).unit,
         dtype=str(array.dtype),
         geometry=Geometry(**geometry),
         **fields,

@@ -38,6 +38,8 @@ class PetHeader:
         Local moments. Where the object has no date at all (`has_dates` False) they share an arbitrary day.
     injection_clock
         Radiopharmaceutical Start Time, which has no date of its own.
+    injection_lead_s
+        Seconds from the injection to the scan, where a user vouches for them instead of an injection time.
     injection_zone_unknown
         The injection time names its offset from UTC, but the object does not name that of its other times.
     tracers
@@ -59,6 +61,7 @@ class PetHeader:
     frame_duration_s: float | None = None
     injection_time: datetime | None = None
     injection_clock: time | None = None
+    injection_lead_s: float | None = None
     injection_zone_unknown: bool = False
     tracers: int = 1
     dose: float | None = None

@@ -1,4 +1,4 @@
-"""One DICOM series to one array: HU for CT, SUVbw for PET, axes (z, y, x) towards head, back and left."""
+"""One DICOM series to one array: HU for CT, SUV for PET, axes (z, y, x) towards head, back and left."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from petct_cli.volume.geometry import Grid, Stack, canonical_axes, stack_slices,
 from petct_cli.volume.resample import even_slices
 from petct_cli.volume.series_choice import slice_plane
 from petct_cli.volume.suv import SuvResult, pet_headers, suv_factors
+from petct_cli.volume.suv_assume import NOTHING, Assumptions
 
 _RESCALE_BELOW = 1e9
 AIR_HU = -1024
@@ -51,8 +52,8 @@ def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
     return _volume(volume, stack, None)
 
 
-def read_pet(instances: Sequence[Instance]) -> SeriesVolume:
-    """Return a PET in SUVbw, float32: stored x slope of the slice + intercept, times the SUV factor.
+def read_pet(instances: Sequence[Instance], kind: str = "bw", assume: Assumptions = NOTHING) -> SeriesVolume:
+    """Return a PET in SUV of a `kind` (`SUV_TYPES`), float32: (stored x slope of the slice + intercept) x factor.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def read_pet(instances: Sequence[Instance]) -> SeriesVolume:
         As `read_ct`, and ``suv_*`` (`suv_factors`).
     """
     stack, ordered = _ordered(instances, "PET")
-    suv = suv_factors(pet_headers([instance.header for instance in ordered]))
+    suv = suv_factors(pet_headers([instance.header for instance in ordered]), kind, assume)
     volume = np.empty((len(ordered), *ordered[0].shape), np.float32)
     for z, (instance, factor) in enumerate(zip(ordered, suv.factors(len(ordered)), strict=True)):
         slope, intercept = _rescale(instance)
