@@ -234,13 +234,15 @@ def _require_whole(record: Study, choice: Choice) -> None:
 
 
 def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], list[list[int]]]:
-    """Group the files by series, scouts apart; return the groups and the sources of each.
+    """Group the images by series, scouts and stacks apart; return the groups and the sources of each.
 
     A byte-identical copy of an image that was read already is left out.
     """
+    from petct_cli.dicom.multiframe import frames_of
     from petct_cli.dicom.read import Instance, NotDicomError, UnreadableDicomError, read_instance
     from petct_cli.dicom.scan import is_stump
     from petct_cli.dicom.values import text, texts
+    from petct_cli.volume.frame_stacks import split_stacks
     from petct_cli.volume.series_choice import Candidate
 
     groups: dict[tuple[str, bool], list[Instance]] = defaultdict(list)
@@ -262,17 +264,17 @@ def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], 
             continue
         if text(header, "SeriesInstanceUID") is None and instance.is_truncated:
             raise _damaged(source, number, len(sources))  # it cannot say which series lacks a slice
-        scout = "LOCALIZER" in {value.upper() for value in texts(header, "ImageType")}
-        key = (text(header, "SeriesInstanceUID") or f"folder {source.path.parent}", scout)
-        places[key].append(number)
-        if source.sha256 not in seen:
-            groups[key].append(instance)
+        for image in frames_of(instance):
+            scout = "LOCALIZER" in {value.upper() for value in texts(image.header, "ImageType")}
+            key = (text(header, "SeriesInstanceUID") or f"folder {source.path.parent}", scout)
+            if number not in places[key][-1:]:
+                places[key].append(number)
+            if source.sha256 not in seen:
+                groups[key].append(image)
         seen.add(source.sha256)
-    kept = [key for key in groups if groups[key]]
-    found = [
-        Candidate(key[0], text(groups[key][0].header, "Modality") or "unknown", tuple(groups[key])) for key in kept
-    ]
-    return found, [places[key] for key in kept]
+    stacks = [(key, stack) for key in groups if groups[key] for stack in split_stacks(groups[key])]
+    found = [Candidate(key[0], text(stack[0].header, "Modality") or "unknown", stack) for key, stack in stacks]
+    return found, [places[key] for key, _ in stacks]
 
 
 def _is_slice_name(source: Source, sources: list[Source]) -> bool:

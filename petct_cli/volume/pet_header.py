@@ -36,6 +36,8 @@ class PetHeader:
     ----------
     series_time, acquisition_time, injection_time
         Local moments. Where the object has no date at all (`has_dates` False) they share an arbitrary day.
+    decay_reference_time
+        Decay Correction DateTime (0018,9701) of an enhanced PET, whose `decay_correction` is ``DATETIME``.
     injection_clock
         Radiopharmaceutical Start Time, which has no date of its own.
     injection_lead_s
@@ -56,6 +58,7 @@ class PetHeader:
     decay_correction: str | None = None
     series_time: datetime | None = None
     acquisition_time: datetime | None = None
+    decay_reference_time: datetime | None = None
     has_dates: bool = True
     frame_reference_s: float | None = None
     frame_duration_s: float | None = None
@@ -85,6 +88,9 @@ def pet_header(dataset: Dataset) -> PetHeader:
         decay_correction=_upper(text(dataset, "DecayCorrection")),
         series_time=series,
         acquisition_time=_acquisition(dataset, days, series),
+        decay_reference_time=to_datetime(
+            text(dataset, "DecayCorrectionDateTime"), text(dataset, "TimezoneOffsetFromUTC")
+        ),
         has_dates=bool(days),
         frame_reference_s=_seconds(number(dataset, "FrameReferenceTime")),
         frame_duration_s=_seconds(number(dataset, "ActualFrameDuration")),

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.multiframe import ENHANCED
 from petct_cli.dicom.read import Instance
 from petct_cli.dicom.values import first_item, integer, number, numbers, text, texts
 from petct_cli.volume.geometry import SlicePlane
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_ENHANCED = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.130"}
 _PROJECTIONS = {"MIP", "MAX_IP", "PROJECTION IMAGE", "MINIP", "VOLUMEREN", "RENDERED"}
 _COVERED = 0.9
 _TIMED_SERIES = {"GATED", "DYNAMIC"}
@@ -133,7 +133,8 @@ def choose_series(candidates: Sequence[Candidate]) -> Choice:
     RecordError
         ``study_mismatch``: no CT is of the study of the PET. ``frame_of_reference_mismatch``: there are CT and PET, but
         no pair shares a frame of reference.
-        ``multiframe_unsupported``: the only images of the study are enhanced multi-frame objects.
+        ``multiframe_unsupported``: the only images of the study are multi-frame objects that `frames_of` cannot take
+        apart.
         ``no_image_series``: nothing that a volume could be made of.
     """
     reasons = {place: reason for place, one in enumerate(candidates) if (reason := _unusable(one))}
@@ -141,7 +142,10 @@ def choose_series(candidates: Sequence[Candidate]) -> Choice:
     cts = [(place, one) for place, one in enumerate(candidates) if place not in reasons and one.modality == "CT"]
     if not pets and not cts:
         if _MULTI_FRAME in reasons.values():
-            raise RecordError("multiframe_unsupported", "the study holds only enhanced multi-frame images")
+            raise RecordError(
+                "multiframe_unsupported",
+                "the study holds only multi-frame images that do not say where their frames lie",
+            )
         raise RecordError("no_image_series", "the study holds no CT or PET series that a volume could be made of")
     pet_place, pet = _best(pets, _pet_rank)
     for place, one in pets:
@@ -163,7 +167,7 @@ def choose_series(candidates: Sequence[Candidate]) -> Choice:
     return Choice(ct, pet, reasons)
 
 
-_MULTI_FRAME = "enhanced multi-frame image"
+_MULTI_FRAME = "multi-frame image that does not say where its frames lie"
 
 
 def _unusable(one: Candidate) -> str | None:
@@ -175,7 +179,7 @@ def _unusable(one: Candidate) -> str | None:
     series_type = {value.upper() for value in texts(header, "SeriesType")}
     whole = next((instance for instance in one.instances if not instance.is_truncated), None)
     checks = {
-        _MULTI_FRAME: sop_class in _ENHANCED or (integer(header, "NumberOfFrames") or 1) > 1,
+        _MULTI_FRAME: sop_class in ENHANCED or (integer(header, "NumberOfFrames") or 1) > 1,
         "secondary capture": sop_class.startswith(_SECONDARY_CAPTURE),
         "colour image": (integer(header, "SamplesPerPixel") or 1) != 1,
         "localizer": "LOCALIZER" in one.image_type,

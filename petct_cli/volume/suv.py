@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.value_mapping import DECAY_TO_MOMENT
 from petct_cli.volume.body_size import body_weight_factor
 from petct_cli.volume.nuclides import find_nuclide
 from petct_cli.volume.pet_header import PetHeader, pet_header, pet_headers
@@ -132,7 +133,7 @@ def _check_corrections(headers: Sequence[PetHeader]) -> str:
     corrections = _common(headers, "corrected_image", "CorrectedImage")
     if "ATTN" not in corrections:
         _refuse("suv_not_attenuation_corrected", "PET is not corrected for attenuation (0028,0051)")
-    if decay not in ("START", "ADMIN", "NONE") or ("DECY" in corrections) != (decay != "NONE"):
+    if decay not in ("START", "ADMIN", "NONE", DECAY_TO_MOMENT) or ("DECY" in corrections) != (decay != "NONE"):
         _refuse(
             "suv_correction_mixed", "Decay Correction (0054,1102) and Corrected Image (0028,0051) contradict each other"
         )
@@ -192,7 +193,7 @@ def _from_activity(
         assumed += ("half_life",) if is_assumed else ()
         if not all(header.has_dates for header in headers):
             assumed += ("scan_date",)
-        if decay == "START":
+        if decay != "NONE":
             scan = None
             if _lead(headers) is None:
                 scan, inputs["scan_time"], extra = _scan_time(headers, half_life)
@@ -259,6 +260,11 @@ def _half_life(headers: Sequence[PetHeader]) -> tuple[float, bool]:
 
 def _scan_time(headers: Sequence[PetHeader], half_life: float) -> tuple[datetime, str, tuple[str, ...]]:
     """Return (moment that the activity is decay-corrected to, where it is from, what was assumed)."""
+    if headers[0].decay_correction == DECAY_TO_MOMENT:
+        moment = _common(headers, "decay_reference_time", "DecayCorrectionDateTime")
+        if moment is None:
+            _refuse("suv_missing_scan_time", "Decay Correction DateTime (0018,9701) is missing")
+        return moment, "decay_correction_datetime", ()
     timed = [header for header in headers if header.acquisition_time is not None]
     first = min(timed, key=_by_acquisition, default=None)
     earliest = first.acquisition_time if first is not None else None

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from petct_cli.core.errors import UsageError
+from petct_cli.dicom.value_mapping import DECAY_TO_MOMENT
 from petct_cli.dicom.values import to_datetime, to_number, to_time
 from petct_cli.volume.body_size import HEIGHT_M
 from petct_cli.volume.pet_header import PetHeader
@@ -60,7 +61,7 @@ class Assumptions:
             value = getattr(self, name)
             if value is not None and not any(_is_given(name, getattr(one, attribute)) for one in headers):
                 found[name] = value
-        timed = any(one.series_time or one.acquisition_time for one in headers)
+        timed = any(map(_is_timed, headers))
         injected = any(one.injection_time or one.injection_clock for one in headers)
         for name, is_there in (("scan_time", timed), ("injection_time", injected)):
             if getattr(self, name) is not None and not is_there:
@@ -86,6 +87,12 @@ def _is_given(name: str, value: Any) -> bool:
     return value in _SEXES if name == "sex" else value is not None and value > 0
 
 
+def _is_timed(header: PetHeader) -> bool:
+    if header.decay_correction == DECAY_TO_MOMENT:
+        return header.decay_reference_time is not None
+    return header.series_time is not None or header.acquisition_time is not None
+
+
 def _filled(header: PetHeader, found: dict[str, Any]) -> PetHeader:
     changes: dict[str, Any] = {_ATTRIBUTES[name]: value for name, value in found.items() if name in _ATTRIBUTES}
     injection = found.get("injection_time")
@@ -97,7 +104,8 @@ def _filled(header: PetHeader, found: dict[str, Any]) -> PetHeader:
         changes["injection_lead_s"] = found["interval_s"]
     if "scan_time" in found:
         known = injection if isinstance(injection, datetime) else header.injection_time
-        changes["series_time"] = _scan_moment(found["scan_time"], known)
+        attribute = "decay_reference_time" if header.decay_correction == DECAY_TO_MOMENT else "series_time"
+        changes[attribute] = _scan_moment(found["scan_time"], known)
     return replace(header, **changes)
 
 
