@@ -268,7 +268,7 @@ def _scan_time(headers: Sequence[PetHeader], half_life: float) -> tuple[datetime
     timed = [header for header in headers if header.acquisition_time is not None]
     first = min(timed, key=_by_acquisition, default=None)
     earliest = first.acquisition_time if first is not None else None
-    series = _common(headers, "series_time", "SeriesTime")
+    series = _series_time(headers)
     if series is not None and (earliest is None or series <= earliest):
         return series, "series", () if earliest is not None else ("scan_time",)
     private = [header.private for header in headers]
@@ -286,6 +286,15 @@ def _scan_time(headers: Sequence[PetHeader], half_life: float) -> tuple[datetime
     decay = math.log(2.0) / half_life * duration
     average = math.log(decay / -math.expm1(-decay)) / (math.log(2.0) / half_life)
     return earliest + timedelta(seconds=average - reference), "back_computed", ()
+
+
+def _series_time(headers: Sequence[PetHeader]) -> datetime | None:
+    """Return the Series Date and Time; slices without Series Date that borrowed days around midnight mean the first."""
+    moments = {header.series_time for header in headers if header.series_time is not None}
+    if len(moments) > 1 and len({moment.time() for moment in moments}) == 1:
+        return min(moments)
+    moment: datetime | None = _common(headers, "series_time", "SeriesTime")
+    return moment
 
 
 def _by_acquisition(header: PetHeader) -> tuple[datetime, float]:
