@@ -358,12 +358,14 @@ def assert_same_everywhere(record_affine: Any, mine: np.ndarray, other: Any, rto
     """Every voxel of `mine` has the value that `other` (RAS) has at the same patient coordinate."""
     theirs = np.squeeze(np.asarray(other.dataobj))
     assert sorted(theirs.shape) == sorted(mine.shape)
-    grid = Grid((mine.shape[0], mine.shape[1], mine.shape[2]), np.array(record_affine))
-    ras = places(grid).reshape(-1, 3) * [-1, -1, 1]
-    index = np.linalg.solve(other.affine[:3, :3], (ras - other.affine[:3, 3]).T).T
-    nearest = np.rint(index).astype(int)
-    assert np.abs(index - nearest).max() < 0.03
-    np.testing.assert_allclose(mine.ravel(), theirs[tuple(nearest.T)], rtol=rtol, atol=rtol)
+    for z, one in enumerate(mine):
+        affine = np.array(record_affine)
+        affine[:3, 3] += z * affine[:3, 0]
+        ras = places(Grid((1, *one.shape), affine)).reshape(-1, 3) * [-1, -1, 1]
+        index = np.linalg.solve(other.affine[:3, :3], (ras - other.affine[:3, 3]).T)
+        nearest = np.rint(index).astype(int)
+        assert np.abs(index - nearest).max() < 0.03
+        np.testing.assert_allclose(one.ravel(), theirs[tuple(nearest)], rtol=rtol, atol=rtol)
 
 
 @needs_dcm2niix
@@ -381,7 +383,10 @@ def test_the_same_value_as_dcm2niix_at_every_place(tmp_path: Path, name: str) ->
 @needs_dcm2niix
 @pytest.mark.real
 def test_a_real_chest_ct_as_dcm2niix_reads_it(real_data: Path, tmp_path: Path) -> None:
-    folder = real_data / "lung1_001_ct"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in sorted((real_data / "lung1_001_ct").iterdir())[40:80]:
+        (folder / path.name).symlink_to(path)
     record = converted(folder, tmp_path / "out", "b2nd")
     assert record.ct is not None
     other = by_dcm2niix(folder, tmp_path / "theirs")
