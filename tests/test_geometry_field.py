@@ -52,6 +52,9 @@ OTHERS: dict[str, tuple[tuple[float, ...], tuple[float, ...], int]] = {
 }
 
 
+ALL = {**PATIENT_POSITIONS, **OTHERS}
+
+
 @dataclass(frozen=True)
 class Slice:
     """One image of the scan."""
@@ -298,14 +301,37 @@ def test_tilted_gantry_comes_out_straight_and_in_place(degrees: float) -> None:
     assert wrong[tuple(n // 2 for n in wrong.shape)] <= 1.1
 
 
+NATIVE_AXES = {
+    "HFS": "SPL", "HFP": "SAR", "FFS": "IPR", "FFP": "IAL", "HFDR": "SLA", "HFDL": "SRP", "FFDR": "ILP", "FFDL": "IRA",
+    "sagittal": "RIP", "coronal": "PIL",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NATIVE_AXES)
+def test_the_record_says_how_the_series_lay(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "in", scan(*ALL[name]))
+    record = converted(tmp_path / "in", tmp_path / "out")
+    assert record.ct is not None
+    assert record.ct.geometry is not None
+    told = record.ct.geometry.model_dump()
+    assert told["native_axes"] == NATIVE_AXES[name]
+    assert "oblique_deg" not in told
+    assert sorted(told["native_spacing_mm"]) == [1.75, 2.5, 3.2]
+
+
+def test_the_record_says_how_oblique_the_series_lay(tmp_path: Path) -> None:
+    write(tmp_path / "in", scan(*OTHERS["oblique"]))
+    record = converted(tmp_path / "in", tmp_path / "out")
+    assert record.ct is not None
+    assert record.ct.geometry is not None
+    assert record.ct.geometry.model_dump()["oblique_deg"] == pytest.approx(np.degrees(np.arccos(0.768)), abs=0.001)
+
+
 def converted(folder: Path, out: Path, form: str = "nifti", grid: str = "native") -> Study:
     (study,) = scan_studies([folder])
     (done,) = Convert(out, grid, form)(study)
     assert isinstance(done, Study)
     return done
-
-
-ALL = {**PATIENT_POSITIONS, **OTHERS}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.read import DEFLATED, Instance, read_instance, stored_values
+from petct_cli.dicom.values import integer
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -21,10 +22,7 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 """How a JPEG or JPEG-LS image, and a JPEG 2000 codestream, begin."""
-_PIXEL_KEYWORDS = (
-    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation",
-)  # fmt: skip
+_PIXEL_KEYWORDS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 Fragment = tuple[int, int]
 
@@ -181,8 +179,9 @@ def _as_single(instance: Instance, encoded: bytes) -> Dataset:
     single.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if is_plain else instance.syntax
     single.file_meta.MediaStorageSOPClassUID = single.SOPClassUID = _SECONDARY_CAPTURE
     single.file_meta.MediaStorageSOPInstanceUID = single.SOPInstanceUID = "1.2"
+    single.SamplesPerPixel, single.PhotometricInterpretation = 1, "MONOCHROME2"
     for keyword in _PIXEL_KEYWORDS:
-        value = instance.header.get(keyword)
+        value = integer(instance.header, keyword)
         if value is not None:
             setattr(single, keyword, value)
     single.PixelData = encoded if is_plain else encapsulate([encoded])

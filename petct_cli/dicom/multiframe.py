@@ -17,7 +17,7 @@ import numpy.typing as npt
 from petct_cli.dicom.frame_pixels import FrameStore
 from petct_cli.dicom.read import DEFLATED, Instance
 from petct_cli.dicom.value_mapping import DECAY_TO_MOMENT, mapped_values
-from petct_cli.dicom.values import first_item, integer, items, number, text, texts, to_datetime
+from petct_cli.dicom.values import first_item, integer, items, number, text, texts, to_datetime, to_number
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -154,8 +154,8 @@ def _frame_header(header: Dataset, shared: Dataset | None, group: Dataset, commo
     for name, keywords in _PLAIN_MACROS.items():
         macro = _macro(group, shared, name)
         for keyword in keywords if macro is not None else ():
-            value = macro.get(keyword) if macro is not None else None
-            if value is not None:
+            value = texts(macro, keyword) if macro is not None else ()
+            if value:
                 own[keyword] = value
     own.update(
         _told_in_frame_content(_macro(group, shared, "FrameContentSequence"), text(header, "TimezoneOffsetFromUTC"))
@@ -203,10 +203,11 @@ def _number_in_stack(unassigned: Sequence[Dataset], own: dict[str, Any], of_obje
     for a gap between them.
     """
     before = next((value for layer in unassigned if (value := integer(layer, "InstanceNumber")) is not None), None)
-    place = own.get("InStackPositionNumber")
-    if before is not None or place is None:
+    (place,) = own.get("InStackPositionNumber") or (None,)
+    number_in_stack = to_number(place)
+    if before is not None or number_in_stack is None:
         return before
-    return (of_object or 0) * _APART + int(place)
+    return (of_object or 0) * _APART + int(number_in_stack)
 
 
 def _frame_type(group: Dataset, shared: Dataset | None) -> dict[str, Any]:

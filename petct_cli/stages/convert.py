@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 ENOUGH_OVERLAP = 0.9
+_OBLIQUE_DEGREES = 0.1
 _WORKED_ON = ("CT", "PT", "unknown")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -366,6 +367,8 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
 def _volume_record(
     path: Path, array: npt.NDArray[Any], grid: Grid, volume: SeriesVolume, overlap: float | None
 ) -> Volume:
+    from petct_cli.volume.geometry import axis_names
+
     stack = volume.stack
     geometry: dict[str, Any] = {
         "verdict": stack.verdict,
@@ -374,6 +377,9 @@ def _volume_record(
         "native_spacing_mm": _rounded(volume.grid.spacing_mm),
         "resampled": array is not volume.array or stack.verdict == "uneven",
     }
+    geometry["native_axes"], oblique = axis_names(stack.grid)
+    if oblique >= _OBLIQUE_DEGREES:
+        geometry["oblique_deg"] = round(oblique, 3)
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)
     if overlap is not None:

@@ -25,15 +25,16 @@ def split_stacks(instances: Sequence[Instance]) -> list[tuple[Instance, ...]]:
         stacks.setdefault(text(instance.header, "StackID"), []).append(instance)
     if len(stacks) < 2:
         return [tuple(instances)]
-    groups: list[list[list[Instance]]] = []
+    groups: list[list[_Extent]] = []
+    kept: list[set[int]] = []
     for stack in stacks.values():
         mine = _Extent.of(stack)
-        home = next((group for group in groups if all(mine.continues(_Extent.of(one)) for one in group)), None)
-        if home is None:
-            groups.append([stack])
-        else:
-            home.append(stack)
-    kept = [{id(instance) for stack in group for instance in stack} for group in groups]
+        home = next((n for n, group in enumerate(groups) if all(map(mine.continues, group))), len(groups))
+        if home == len(groups):
+            groups.append([])
+            kept.append(set())
+        groups[home].append(mine)
+        kept[home].update(map(id, stack))
     return [tuple(one for one in instances if id(one) in group) for group in kept]
 
 
