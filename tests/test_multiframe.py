@@ -102,6 +102,13 @@ def test_a_series_of_several_objects(tmp_path: Path) -> None:
     assert refusal(tmp_path / "in", out="out2") == "geometry_missing_slice"
 
 
+def test_one_object_for_each_slice(tmp_path: Path) -> None:
+    for k in (4, 1, 0, 5, 2, 3):
+        whole = enhanced("CT", VALUES[k : k + 1], positions=[[0, 0, 3.0 * k]], number=k + 1)
+        save(whole, tmp_path / "in" / f"slice{k}")
+    np.testing.assert_array_equal(volume(convert(tmp_path / "in"), "ct"), VALUES)
+
+
 def test_groups_may_be_per_frame(tmp_path: Path) -> None:
     def change(one: Dataset, k: int) -> None:
         one.PixelMeasuresSequence = only(PixelSpacing=[2.5, 1.5], SliceThickness=3)

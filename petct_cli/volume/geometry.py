@@ -284,8 +284,8 @@ def axis_names(grid: Grid) -> tuple[str, float]:
     Returns
     -------
     tuple
-            Three letters of L(eft), R(ight), P(osterior), A(nterior), S(uperior), I(nferior), one for each axis: ``SPL`` of
-        a patient on the back.
+        Three letters of L(eft), R(ight), P(osterior), A(nterior), S(uperior), I(nferior), one for each axis, and the
+        angle: ``SPL`` of a patient on the back.
     """
     cosines = grid.directions
     _, order, flips = canonical_axes(grid)
