@@ -81,6 +81,7 @@ def test_study_of_two_series(petct: Petct, tmp_path: Path) -> None:
         "deviation_mm": 0.0,
         "native_shape": [10, 16, 16],
         "native_spacing_mm": [3.0, 4.0, 4.0],
+        "native_axes": "SPL",
         "resampled": False,
         "z_overlap": 1.0,
     }

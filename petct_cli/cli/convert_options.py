@@ -23,6 +23,16 @@ class PetDtype(StrEnum):
     float16 = "float16"
 
 
+class SuvName(StrEnum):
+    """What ``--suv`` takes."""
+
+    bw = "bw"
+    lbm = "lbm"
+    lbm_james = "lbm-james"
+    bsa = "bsa"
+    ibw = "ibw"
+
+
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the volumes go: DIR/ID/ct.b2nd.")]
 Paths = Annotated[
     list[str] | None,
@@ -49,4 +59,22 @@ CtSeries = Annotated[
 ]
 PetSeries = Annotated[
     str, typer.Option("--pet-series", metavar="PICK", help="Take this PET: uid:UID, number:N or description:REGEX.")
+]
+SuvKind = Annotated[
+    SuvName,
+    typer.Option(
+        "--suv",
+        help="SUV by body weight, lean body mass (Janmahasatian 2005, or James 1976), body surface area or ideal body "
+        "weight.",
+    ),
+]
+Assume = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="Fill what a PET header lacks (may be repeated): weight_kg, height_m, sex, dose_bq or dose_mbq, "
+        "half_life_s, injection_time, scan_time, or interval_s from injection to scan. Fills only what is missing, "
+        "empty or 0 in the whole series; what is there stays, and stays refused where it is absurd. The record says "
+        "what was assumed.",
+    ),
 ]

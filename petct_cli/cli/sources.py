@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from petct_cli.core.errors import InputError, InputFault, UsageError
 from petct_cli.core.jsonl import BadLineError, decode
-from petct_cli.core.records import Record
+from petct_cli.core.records import Record, Study
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,16 @@ def as_items(found: Iterable[Record | InputFault]) -> Iterator[Item]:
 def is_manifest(path: str) -> bool:
     """Say whether a PATH argument is a manifest (``-`` or a JSONL file) and not something to scan."""
     return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())
+
+
+def once_each(studies: Iterable[Item]) -> Iterator[Item]:
+    """Let each id be converted once: a second study of that name would replace the volumes of the first."""
+    seen: set[str] = set()
+    for item in studies:
+        if isinstance(item, Study) and item.error is None and item.ct is None and item.pet is None:
+            if item.id in seen:
+                code, message = "duplicate_id", "a study of this id was given before"
+                yield BadLine(item.id, BadLineError(code, message, item.failed("convert", code, message)))
+                continue
+            seen.add(item.id)
+        yield item

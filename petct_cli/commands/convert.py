@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from petct_cli.cli import convert_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import BadLine, Item, as_items, is_manifest, read_records
+from petct_cli.cli.sources import Item, as_items, is_manifest, once_each, read_records
 from petct_cli.core.scratch import scratch_folder
 
 
@@ -25,10 +25,12 @@ def main(
     preview: opt.PreviewWanted = False,
     ct_series: opt.CtSeries = "",
     pet_series: opt.PetSeries = "",
+    suv: opt.SuvKind = opt.SuvName.bw,
+    assume: opt.Assume = None,
     *,
     shared: Shared,
 ) -> None:
-    """Convert DICOM to volumes: CT in HU and PET in SUVbw, on one grid.
+    """Convert DICOM to volumes: CT in HU and PET in SUV, on one grid.
 
     Reads study records, or scans folders and groups what they hold by study and series. Takes one CT and one PET of
     each study and says in the record why, and why the others were set aside. Finished studies are not converted again.
@@ -57,24 +59,10 @@ def main(
             preview=preview,
             ct_series=ct_series,
             pet_series=pet_series,
+            suv=suv.value,
+            assume=tuple(assume or ()),
         )
-        run(stage, _once_each(_studies(paths, folders, scratch)), shared)
-
-
-def _once_each(studies: Iterable[Item]) -> Iterator[Item]:
-    """Let each id be worked on once: a second study of that name would replace the volumes of the first."""
-    from petct_cli.core.jsonl import BadLineError
-    from petct_cli.core.records import Study
-
-    seen: set[str] = set()
-    for item in studies:
-        if isinstance(item, Study) and item.error is None and item.ct is None and item.pet is None:
-            if item.id in seen:
-                code, message = "duplicate_id", "a study of this id was given before"
-                yield BadLine(item.id, BadLineError(code, message, item.failed("convert", code, message)))
-                continue
-            seen.add(item.id)
-        yield item
+        run(stage, once_each(_studies(paths, folders, scratch)), shared)
 
 
 def _studies(paths: list[str] | None, folders: list[Path], scratch: Path | None) -> Iterator[Item]:

@@ -67,6 +67,10 @@ class Instance:
         """(rows, columns)."""
         return integer(self.header, "Rows") or 0, integer(self.header, "Columns") or 0
 
+    def values(self) -> npt.NDArray[Any] | None:
+        """Return the stored values where an instance reads them in a way of its own; None: as they lie in the file."""
+        return None
+
     @property
     def is_image(self) -> bool:
         """Whether the file is an object of its own: no DICOMDIR, no stray bytes that happen to parse."""
@@ -194,6 +198,9 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
         raise RecordError(
             "dicom_truncated", f"{instance.path}: the file ends before its pixels do", "copy the series again"
         )
+    own = instance.values()
+    if own is not None:
+        return own
     if instance.syntax == DEFLATED:
         return _inflated(instance)
     if instance.pixel_bytes is None:

@@ -1,12 +1,13 @@
-"""``convert``: the DICOM of a study to CT in HU and PET in SUVbw on one grid."""
+"""``convert``: the DICOM of a study to CT in HU and PET in SUV on one grid."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,17 +21,23 @@ from petct_cli.core.store import Store
 from petct_cli.stages.convert_arrays import is_arrays, read_arrays
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
 from petct_cli.stages.convert_rules import check_pet_dtype, parse_crop, parse_grid
+from petct_cli.volume.suv import SuvRule
+from petct_cli.volume.suv_assume import parse_assumptions
+from petct_cli.volume.suv_types import suv_type
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from petct_cli.dicom.read import Instance
     from petct_cli.volume.finish import Finished
     from petct_cli.volume.geometry import Grid
     from petct_cli.volume.series_choice import Candidate, Choice
     from petct_cli.volume.series_pick import SeriesPick
     from petct_cli.volume.series_volume import SeriesVolume
     from petct_cli.volume.suv import SuvResult
+
+    Reader = Callable[[Sequence[Instance]], SeriesVolume]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +46,7 @@ ENOUGH_OVERLAP = 0.9
 MOST_VOXELS = 2_000_000_000
 """More is a slip of ``--grid iso``: a metre of body in cubes of 0.5 mm has this many."""
 ROLES = ("ct", "pet")
+_OBLIQUE_DEGREES = 0.1
 _WORKED_ON = ("CT", "PT", "unknown")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -74,11 +82,16 @@ class Convert:
         Where the archives that records name as ``archive!/member`` lie unpacked.
     ct_series, pet_series
         Which series to take where the rules would take another (`petct_cli.volume.series_pick`); empty for the rules.
+    suv
+        Type of the PET's values: ``bw``, ``lbm``, ``lbm-james``, ``bsa`` or ``ibw``.
+    assume
+        ``NAME=VALUE`` for what PET headers lack (`petct_cli.volume.suv_assume`).
 
     Raises
     ------
     UsageError
-        ``bad_grid``, ``bad_format``, ``bad_crop``, ``bad_pet_dtype``, ``bad_series_pick``.
+        ``bad_grid``, ``bad_format``, ``bad_crop``, ``bad_pet_dtype``, ``bad_series_pick``, ``bad_suv_type``,
+        ``bad_assumption``.
     """
 
     name: ClassVar[str] = "convert"
@@ -94,10 +107,14 @@ class Convert:
     preview: bool = False
     ct_series: str = ""
     pet_series: str = ""
+    suv: str = "bw"
+    assume: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
         parse_crop(self.crop)
+        suv_type(self.suv)
+        parse_assumptions(self.assume)
         if self.format not in SUFFIXES:
             raise UsageError("bad_format", "--format takes b2nd or nifti")
         check_pet_dtype(self.pet_dtype, self.format)
@@ -114,6 +131,8 @@ class Convert:
             "preview": self.preview,
             "ct_series": self.ct_series,
             "pet_series": self.pet_series,
+            "suv": self.suv,
+            "assume": str(parse_assumptions(self.assume)),
         }
         return {name: value for name, value in told.items() if value}
 
@@ -159,7 +178,8 @@ class Convert:
         from petct_cli.volume.storage import save_volume
 
         read = read_arrays if is_arrays(record) else _read_study
-        series, volumes = read(record, sources, picks_of(self.ct_series, self.pet_series))
+        wanted = SuvRule(self.suv, parse_assumptions(self.assume))
+        series, volumes = read(record, sources, picks_of(self.ct_series, self.pet_series), wanted)
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
         placed = place_on_grid(volumes, self.grid)
@@ -213,7 +233,7 @@ def _sources(record: Study) -> list[Source]:
 
 
 def _read_study(
-    record: Study, sources: list[Source], picks: Sequence[SeriesPick | None]
+    record: Study, sources: list[Source], picks: Sequence[SeriesPick | None], suv: SuvRule
 ) -> tuple[list[Series], dict[str, SeriesVolume]]:
     from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
@@ -225,7 +245,9 @@ def _read_study(
             candidates, places = _candidates(sources, record)
             choice = choose_series(candidates, *picks)
             volumes = {}
-            for role, taken, reader, pick in zip(ROLES, choice.taken, (read_ct, read_pet), picks, strict=True):
+            for role, taken, reader, pick in zip(
+                ROLES, choice.taken, (read_ct, partial(read_pet, suv=suv)), picks, strict=True
+            ):
                 if taken is None:
                     continue
                 volumes[role], places_joined = read_joined(candidates if pick is None else (), taken, reader)
@@ -258,13 +280,15 @@ def _require_whole(record: Study, candidates: list[Candidate], choice: Choice) -
 
 
 def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], list[list[int]]]:
-    """Group the files by series, scouts apart; return the groups and the sources of each.
+    """Group the images by series, scouts and stacks apart; return the groups and the sources of each.
 
     A byte-identical copy of an image that was read already is left out.
     """
-    from petct_cli.dicom.read import Instance, NotDicomError, UnreadableDicomError, read_instance
+    from petct_cli.dicom.multiframe import frames_of
+    from petct_cli.dicom.read import NotDicomError, UnreadableDicomError, read_instance
     from petct_cli.dicom.scan import is_stump
     from petct_cli.dicom.values import text, texts
+    from petct_cli.volume.frame_stacks import split_stacks
     from petct_cli.volume.series_choice import Candidate
 
     groups: dict[tuple[str, bool], list[Instance]] = defaultdict(list)
@@ -286,17 +310,17 @@ def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], 
             continue
         if text(header, "SeriesInstanceUID") is None and instance.is_truncated:
             raise _damaged(source, number, len(sources))  # it cannot say which series lacks a slice
-        scout = "LOCALIZER" in {value.upper() for value in texts(header, "ImageType")}
-        key = (text(header, "SeriesInstanceUID") or f"folder {source.path.parent}", scout)
-        places[key].append(number)
-        if source.sha256 not in seen:
-            groups[key].append(instance)
+        for image in frames_of(instance):
+            scout = "LOCALIZER" in {value.upper() for value in texts(image.header, "ImageType")}
+            key = (text(header, "SeriesInstanceUID") or f"folder {source.path.parent}", scout)
+            if number not in places[key][-1:]:
+                places[key].append(number)
+            if source.sha256 not in seen:
+                groups[key].append(image)
         seen.add(source.sha256)
-    kept = [key for key in groups if groups[key]]
-    found = [
-        Candidate(key[0], text(groups[key][0].header, "Modality") or "unknown", tuple(groups[key])) for key in kept
-    ]
-    return found, [places[key] for key in kept]
+    stacks = [(key, stack) for key in groups if groups[key] for stack in split_stacks(groups[key])]
+    found = [Candidate(key[0], text(stack[0].header, "Modality") or "unknown", stack) for key, stack in stacks]
+    return found, [places[key] for key, _ in stacks]
 
 
 def _is_slice_name(source: Source, sources: list[Source]) -> bool:
@@ -402,6 +426,8 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
 
 
 def _volume_record(path: Path, done: Finished, volume: SeriesVolume, overlap: float | None) -> Volume:
+    from petct_cli.volume.geometry import axis_names
+
     stack, array, grid = volume.stack, done.array, done.grid
     geometry: dict[str, Any] = {
         "verdict": stack.verdict,
@@ -412,6 +438,9 @@ def _volume_record(path: Path, done: Finished, volume: SeriesVolume, overlap: fl
     }
     if "crop" in done.geometry:
         geometry["crop"] = done.geometry["crop"]
+    geometry["native_axes"], oblique = axis_names(stack.grid)
+    if oblique >= _OBLIQUE_DEGREES:
+        geometry["oblique_deg"] = round(oblique, 3)
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)
     if stack.verdict == "given":
@@ -430,7 +459,7 @@ def _volume_record(path: Path, done: Finished, volume: SeriesVolume, overlap: fl
         shape=list(array.shape),
         spacing_mm=_rounded(grid.spacing_mm) if volume.has_geometry else None,
         affine=[[float(value) for value in row] for row in grid.affine] if volume.has_geometry else None,
-        unit=(volume.unit or "HU") if volume.suv is None else "SUVbw",
+        unit=(volume.unit or "HU") if volume.suv is None else suv_type(volume.suv.type).unit,
         dtype=str(array.dtype),
         geometry=Geometry(**geometry),
         **fields,

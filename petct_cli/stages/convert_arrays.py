@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from petct_cli.volume.series_pick import SeriesPick
     from petct_cli.volume.series_rank import Criterion
     from petct_cli.volume.series_volume import SeriesVolume
+    from petct_cli.volume.suv import SuvRule
 
 _ARRAYS = (".nii", ".nii.gz", ".npz", ".npy")
 _SIDECAR = ".json"
@@ -138,7 +139,7 @@ def _arrays(record: Study) -> list[ArraySeries]:
 
 
 def read_arrays(
-    record: Study, sources: Sequence[Source], picks: Sequence[SeriesPick | None]
+    record: Study, sources: Sequence[Source], picks: Sequence[SeriesPick | None], suv: SuvRule
 ) -> tuple[list[Series], dict[str, SeriesVolume]]:
     """Return the series of the record with role or reason, and the volumes by role (``ct``, ``pet``).
 
@@ -177,7 +178,7 @@ def read_arrays(
         if role == "ct":
             volumes[role] = read_ct_array(taken.image)
         else:
-            volumes[role] = read_pet_array(taken.image, taken.unit, taken.facts(record))
+            volumes[role] = read_pet_array(taken.image, taken.unit, taken.facts(record), suv)
     for place, series in enumerate(told):
         if series.role is None and series.set_aside is None:
             told[place] = series.model_copy(update={"set_aside": f"modality {series.modality}"})

@@ -17,7 +17,8 @@ from petct_cli.volume.geometry import Grid, stated_stack, to_canonical
 from petct_cli.volume.nifti_input import read_nifti
 from petct_cli.volume.pet_sidecar import Activity, sidecar_suv, stated_units
 from petct_cli.volume.series_volume import SeriesVolume
-from petct_cli.volume.suv import SuvResult
+from petct_cli.volume.suv import SUV_BW, SuvResult, SuvRule
+from petct_cli.volume.suv_types import suv_type
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NUMPY_SUFFIXES = (".npz", ".npy")
@@ -47,8 +48,8 @@ def read_ct_array(path: Path) -> SeriesVolume:
     return _placed(array, grid, None, "HU")
 
 
-def read_pet_array(path: Path, unit: str, facts: Mapping[str, Any]) -> SeriesVolume:
-    """Return the PET of a file, float32: in SUVbw where it holds that or facts make it so, else as it is, called so.
+def read_pet_array(path: Path, unit: str, facts: Mapping[str, Any], suv: SuvRule = SUV_BW) -> SeriesVolume:
+    """Return the PET of a file, float32: in the SUV that is wanted where it can be, else as it is, called so.
 
     Parameters
     ----------
@@ -65,7 +66,8 @@ def read_pet_array(path: Path, unit: str, facts: Mapping[str, Any]) -> SeriesVol
     Raises
     ------
     RecordError
-        As `read_array`, and ``pet_not_suv``: called SUV, and a hundredth of the voxels has values that no SUV has.
+        As `read_array`. ``suv_*``: it is in SUV, and what the wanted type needs is missing. ``pet_not_suv``: called
+        SUV, and a hundredth of the voxels has values that no SUV has.
     """
     array, grid = read_array(path)
     told = stated_units(facts)
@@ -74,24 +76,26 @@ def read_pet_array(path: Path, unit: str, facts: Mapping[str, Any]) -> SeriesVol
     if activity.units in ("GML", "CM2ML") and float(np.percentile(voxels, _SHARE)) > _NO_SUV:
         raise RecordError("pet_not_suv", f"{path}: called SUV, yet its values are none", "is it activity (Bq/ml)?")
     assumed = () if told is not None else ("unit",)
-    if activity.units == "GML" and not facts.get("SUVType"):
-        suv = SuvResult("GML/BW", 1.0, assumed=(*assumed, "suv_type"))
-        return _placed(voxels, grid, suv, SUV)
+    untyped = activity.units == "GML" and not facts.get("SUVType")
+    if untyped and suv.kind == "bw":
+        return _placed(voxels, grid, SuvResult("GML/BW", 1.0, assumed=(*assumed, "suv_type")), SUV)
     if activity.units is None:
         return _placed(voxels, grid, None, STORED)
     if activity.units == "BQML" and told is None and float(voxels.max(initial=0.0)) < _FEWEST_BQML:
         # Only its name says Bq/ml, and no patient has so little activity everywhere.
         return _placed(voxels, grid, None, STORED, "pet_unit_implausible")
     try:
-        suv = sidecar_suv(facts, activity)
+        found = sidecar_suv(facts, activity, suv)
     except RecordError as error:
+        if suv.kind != "bw" and activity.units != "BQML":
+            raise  # an SUV of another type than is asked for
         if activity.units != "BQML":
             return _placed(voxels, grid, None, STORED, error.code)
         becquerel = voxels * np.float32(activity.scale) if activity.scale != 1 else voxels
         return _placed(becquerel, grid, None, ACTIVITY, error.code)
-    suv = replace(suv, assumed=(*suv.assumed, *assumed))
-    (factor,) = suv.factors(1)
-    return _placed(voxels * np.float32(factor), grid, suv, SUV)
+    found = replace(found, assumed=(*found.assumed, *assumed, *(("suv_type",) if untyped else ())))
+    (factor,) = found.factors(1)
+    return _placed(voxels * np.float32(factor), grid, found, suv_type(found.type).unit)
 
 
 def read_array(path: Path) -> tuple[npt.NDArray[Any], Grid | None]:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from petct_cli.core.errors import RecordError
 
-_HEIGHT_M = (0.3, 2.7)
+HEIGHT_M = (0.3, 2.7)
+"""Heights outside of these are none."""
 
 
 def _lbm_james(male_coefficient: float) -> Callable[[float, float], tuple[float, float]]:
@@ -66,7 +67,7 @@ def body_weight_factor(suv_type: str, weight_kg: float, height_m: float | None, 
     """
     if height_m is None or height_m <= 0:
         raise RecordError("suv_missing_height", "Patient's Size (0010,1020) is missing or 0")
-    if not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+    if not HEIGHT_M[0] <= height_m <= HEIGHT_M[1]:
         raise RecordError("suv_absurd_height", "Patient's Size (0010,1020) is no height in m")
     if suv_type == "BSA":
         return weight_kg * 1000.0 / body_surface_cm2(weight_kg, height_m)

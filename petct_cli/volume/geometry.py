@@ -296,6 +296,22 @@ def canonical_axes(grid: Grid) -> tuple[Grid, tuple[int, int, int], tuple[bool, 
     return Grid(shape, affine + 0.0), (order[0], order[1], order[2]), (flips[0], flips[1], flips[2])
 
 
+def axis_names(grid: Grid) -> tuple[str, float]:
+    """Return where the axes (z, y, x) of a grid point, and how far the most oblique one is off, in degrees.
+
+    Returns
+    -------
+    tuple
+        Three letters of L(eft), R(ight), P(osterior), A(nterior), S(uperior), I(nferior), one for each axis, and the
+        angle: ``SPL`` of a patient on the back.
+    """
+    cosines = grid.directions
+    _, order, flips = canonical_axes(grid)
+    names = {axis: pair[flip] for axis, pair, flip in zip(order, ("SI", "PA", "LR"), flips, strict=True)}
+    nearest = [abs(float(cosines[2 - i, axis])) for i, axis in enumerate(order)]
+    return "".join(names[axis] for axis in range(3)), float(np.degrees(np.arccos(min(1.0, *nearest))))
+
+
 def to_canonical(array: npt.NDArray[Any], grid: Grid) -> tuple[npt.NDArray[Any], Grid]:
     """Return `array` and its grid with axes (z, y, x) towards head, back and left (`canonical_axes`)."""
     turned, order, flips = canonical_axes(grid)

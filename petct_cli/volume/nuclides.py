@@ -20,6 +20,10 @@ class Nuclide:
     names: frozenset[str]
 
 
+_SYMBOL = re.compile(r"(?<![a-z0-9])(?:(\d{1,3}m?)[-^ ]*([a-z]{1,2})|([a-z]{1,2})[-^ ]*(\d{1,3}m?))(?![a-z0-9])")
+"""A symbol with its mass number, in either order, within a name: ``18F-FDG``, ``[68Ga]DOTATATE``, ``Ga68-PSMA``."""
+
+
 @cache
 def _table() -> tuple[Nuclide, ...]:
     raw = tomllib.loads((files("petct_cli.volume") / "data" / "nuclides.toml").read_text("utf-8"))
@@ -39,6 +43,8 @@ def find_nuclide(code: str | None, *descriptions: str | None) -> Nuclide | None:
     'F-18'
     >>> find_nuclide("unknown", "^68^Gallium").name
     'Ga-68'
+    >>> find_nuclide(None, "Ga68-PSMA").name
+    'Ga-68'
     """
     for nuclide in _table():
         if code in nuclide.codes:
@@ -46,6 +52,7 @@ def find_nuclide(code: str | None, *descriptions: str | None) -> Nuclide | None:
     for description in filter(None, (code, *descriptions)):
         words = {re.sub(r"[^a-z0-9]", "", word) for word in re.split(r"[\s_/]+|--", description.lower())}
         words.add(re.sub(r"[^a-z0-9]", "", description.lower()))
+        words |= {"".join(found.groups("")) for found in _SYMBOL.finditer(description.lower())}
         for nuclide in _table():
             if words & nuclide.names:
                 return nuclide

@@ -36,8 +36,12 @@ class PetHeader:
     ----------
     series_time, acquisition_time, injection_time
         Local moments. Where the object has no date at all (`has_dates` False) they share an arbitrary day.
+    decay_reference_time
+        Decay Correction DateTime (0018,9701) of an enhanced PET, whose `decay_correction` is ``DATETIME``.
     injection_clock
         Radiopharmaceutical Start Time, which has no date of its own.
+    injection_lead_s
+        Seconds from the injection to the scan, where a user vouches for them instead of an injection time.
     injection_zone_unknown
         The injection time names its offset from UTC, but the object does not name that of its other times.
     tracers
@@ -54,11 +58,13 @@ class PetHeader:
     decay_correction: str | None = None
     series_time: datetime | None = None
     acquisition_time: datetime | None = None
+    decay_reference_time: datetime | None = None
     has_dates: bool = True
     frame_reference_s: float | None = None
     frame_duration_s: float | None = None
     injection_time: datetime | None = None
     injection_clock: time | None = None
+    injection_lead_s: float | None = None
     injection_zone_unknown: bool = False
     tracers: int = 1
     dose: float | None = None
@@ -82,6 +88,9 @@ def pet_header(dataset: Dataset) -> PetHeader:
         decay_correction=_upper(text(dataset, "DecayCorrection")),
         series_time=series,
         acquisition_time=_acquisition(dataset, days, series),
+        decay_reference_time=to_datetime(
+            text(dataset, "DecayCorrectionDateTime"), text(dataset, "TimezoneOffsetFromUTC")
+        ),
         has_dates=bool(days),
         frame_reference_s=_seconds(number(dataset, "FrameReferenceTime")),
         frame_duration_s=_seconds(number(dataset, "ActualFrameDuration")),

@@ -16,7 +16,7 @@ from typing import Any
 from petct_cli.core.errors import RecordError
 from petct_cli.dicom.values import to_date, to_time
 from petct_cli.volume.nuclides import find_nuclide
-from petct_cli.volume.suv import PetHeader, SuvResult, suv_factors
+from petct_cli.volume.suv import SUV_BW, PetHeader, SuvResult, SuvRule
 
 _UNITS: dict[str, tuple[str, float]] = {
     "BQML": ("BQML", 1.0),
@@ -64,8 +64,8 @@ def stated_units(facts: Mapping[str, Any]) -> Activity | None:
     return Activity(units, scale)
 
 
-def sidecar_suv(facts: Mapping[str, Any], activity: Activity) -> SuvResult:
-    """Return how the values of a PET file become SUVbw.
+def sidecar_suv(facts: Mapping[str, Any], activity: Activity, suv: SuvRule = SUV_BW) -> SuvResult:
+    """Return how the values of a PET file become the SUV that is wanted.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def sidecar_suv(facts: Mapping[str, Any], activity: Activity) -> SuvResult:
     """
     header, assumed = _common_header(facts, activity)
     if activity.units == "BQML" and header.decay_correction != "NONE" and _is_bids(facts):
-        found = _by_seconds(facts, header)
+        found = _by_seconds(facts, header, suv)
     else:
-        found = suv_factors([header])
+        found = suv.factors([header])
     factor = None if found.factor is None else found.factor * activity.scale
     per_slice = None if found.per_slice is None else tuple(value * activity.scale for value in found.per_slice)
     return replace(found, factor=factor, per_slice=per_slice, assumed=(*found.assumed, *assumed))
@@ -131,7 +131,7 @@ def _is_bids(facts: Mapping[str, Any]) -> bool:
     return _number(facts, "InjectionStart") is not None and all(_text(facts, key) is None for key in clocks)
 
 
-def _by_seconds(facts: Mapping[str, Any], header: PetHeader) -> SuvResult:
+def _by_seconds(facts: Mapping[str, Any], header: PetHeader, suv: SuvRule) -> SuvResult:
     """Apply the rule to BIDS times: decay from ``InjectionStart`` to ``ImageDecayCorrectionTime``."""
     injection, scan = _number(facts, "InjectionStart"), _number(facts, "ScanStart")
     corrected_to = _number(facts, "ImageDecayCorrectionTime")
@@ -154,7 +154,7 @@ def _by_seconds(facts: Mapping[str, Any], header: PetHeader) -> SuvResult:
         injection_time=start + timedelta(seconds=injection),
         injection_clock=None,
     )
-    found = suv_factors([header])
+    found = suv.factors([header])
     told = {**found.inputs, "scan_time": "image_decay_correction_time", "injection_time": "injection_start"}
     return replace(found, inputs=told, assumed=(*found.assumed, *assumed))
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.multiframe import ENHANCED
 from petct_cli.dicom.read import Instance
 from petct_cli.dicom.values import first_item, integer, number, numbers, text, texts
 from petct_cli.volume.geometry import SlicePlane
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_ENHANCED = {"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2", "1.2.840.10008.5.1.4.1.1.130"}
 _PROJECTIONS = {"MIP", "MAX_IP", "PROJECTION IMAGE", "MINIP", "VOLUMEREN", "RENDERED"}
 COVERED = 0.9
 """What reaches over this share of another series covers it."""
@@ -189,7 +189,8 @@ def choose_series(
     RecordError
         ``study_mismatch``: no CT is of the study of the PET. ``frame_of_reference_mismatch``: there are CT and PET, but
         no pair shares a frame of reference.
-        ``multiframe_unsupported``: the only images of the study are enhanced multi-frame objects.
+        ``multiframe_unsupported``: the only images of the study are multi-frame objects that `frames_of` cannot take
+        apart.
         ``no_image_series``: nothing that a volume could be made of. ``pet_gated_only``, ``pet_dynamic_only``: no static
         PET, and none was picked. ``series_pick_none``, ``series_pick_several``, ``series_pick_unusable``.
     """
@@ -200,7 +201,10 @@ def choose_series(
     _require_usable(candidates, reasons, "PET", pets, pet_pick)
     if not pets and not cts:
         if _MULTI_FRAME in reasons.values():
-            raise RecordError("multiframe_unsupported", "the study holds only enhanced multi-frame images")
+            raise RecordError(
+                "multiframe_unsupported",
+                "the study holds only multi-frame images that do not say where their frames lie",
+            )
         raise RecordError("no_image_series", "the study holds no CT or PET series that a volume could be made of")
     because: dict[str, str] = {}
     pet = ct = None
@@ -260,7 +264,7 @@ def _require_usable(
     pick.only([candidates[place] for place in usable], what)
 
 
-_MULTI_FRAME = "enhanced multi-frame image"
+_MULTI_FRAME = "multi-frame image that does not say where its frames lie"
 
 
 def _unusable(one: Candidate) -> str | None:
@@ -272,7 +276,7 @@ def _unusable(one: Candidate) -> str | None:
     series_type = {value.upper() for value in texts(header, "SeriesType")}
     whole = next((instance for instance in one.instances if not instance.is_truncated), None)
     checks = {
-        _MULTI_FRAME: sop_class in _ENHANCED or (integer(header, "NumberOfFrames") or 1) > 1,
+        _MULTI_FRAME: sop_class in ENHANCED or (integer(header, "NumberOfFrames") or 1) > 1,
         "secondary capture": sop_class.startswith(_SECONDARY_CAPTURE),
         "colour image": (integer(header, "SamplesPerPixel") or 1) != 1,
         "localizer": "LOCALIZER" in one.image_type,

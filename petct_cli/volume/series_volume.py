@@ -1,4 +1,4 @@
-"""One DICOM series to one array: HU for CT, SUVbw for PET, axes (z, y, x) towards head, back and left."""
+"""One DICOM series to one array: HU for CT, SUV for PET, axes (z, y, x) towards head, back and left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from petct_cli.dicom.values import number
 from petct_cli.volume.geometry import Grid, Stack, canonical_axes, stack_slices, to_canonical
 from petct_cli.volume.resample import even_slices
 from petct_cli.volume.series_choice import slice_plane
-from petct_cli.volume.suv import SuvResult, pet_headers, suv_factors
+from petct_cli.volume.suv import SUV_BW, SuvResult, SuvRule, pet_headers
 
 _RESCALE_BELOW = 1e9
 AIR_HU = -1024
@@ -66,8 +66,8 @@ def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
     return _volume(volume, stack, None)
 
 
-def read_pet(instances: Sequence[Instance]) -> SeriesVolume:
-    """Return a PET in SUVbw, float32: stored x slope of the slice + intercept, times the SUV factor.
+def read_pet(instances: Sequence[Instance], suv: SuvRule = SUV_BW) -> SeriesVolume:
+    """Return a PET in the SUV that is wanted, float32: (stored x slope of the slice + intercept) x factor.
 
     Raises
     ------
@@ -75,14 +75,14 @@ def read_pet(instances: Sequence[Instance]) -> SeriesVolume:
         As `read_ct`, and ``suv_*`` (`suv_factors`).
     """
     stack, ordered = _ordered(instances, "PET")
-    suv = suv_factors(pet_headers([instance.header for instance in ordered]))
+    found = suv.factors(pet_headers([instance.header for instance in ordered]))
     volume = np.empty((len(ordered), *ordered[0].shape), np.float32)
-    for z, (instance, factor) in enumerate(zip(ordered, suv.factors(len(ordered)), strict=True)):
+    for z, (instance, factor) in enumerate(zip(ordered, found.factors(len(ordered)), strict=True)):
         slope, intercept = _rescale(instance)
         np.multiply(stored_values(instance), np.float32(slope * factor), out=volume[z])
         if intercept:
             volume[z] += np.float32(intercept * factor)
-    return _volume(volume, stack, suv)
+    return _volume(volume, stack, found)
 
 
 def _ordered(instances: Sequence[Instance], what: str) -> tuple[Stack, list[Instance]]:

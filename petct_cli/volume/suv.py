@@ -1,4 +1,4 @@
-"""From stored PET values to SUVbw: the factor, the way it was found, and what went in.
+"""From stored PET values to SUV: the factor, the way it was found, and what went in.
 
 The rule is the vendor-neutral pseudo-code of the QIBA FDG-PET/CT profile, extended by the units and SUV types of
 PS3.3 C.8.9.1 and by the vendors' private elements. Nothing is guessed in silence: a missing or absurd input is a
@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.value_mapping import DECAY_TO_MOMENT
 from petct_cli.volume.body_size import body_weight_factor
 from petct_cli.volume.nuclides import find_nuclide
 from petct_cli.volume.pet_header import PetHeader, pet_header, pet_headers
+from petct_cli.volume.suv_assume import DOSE_BQ, NOTHING, WEIGHT_KG, Assumptions
+from petct_cli.volume.suv_types import SuvType, suv_type
 
 __all__ = ["PetHeader", "SuvResult", "pet_header", "pet_headers", "suv_factors"]
 
 MBQ_BELOW = 1e5
 """A Radionuclide Total Dose below this is in MBq: no patient gets 0.1 MBq, none gets 100 GBq."""
-_DOSE_BQ = (1e6, 5e10)
-_WEIGHT_KG = (0.2, 500.0)
 _HALF_LIFE_TOLERANCE = 0.05
 _MAX_HALF_LIVES = 10.0
 
 
 @dataclass(frozen=True)
 class SuvResult:
-    """How rescaled values (stored x Rescale Slope of the slice + Intercept) become SUVbw: times a factor.
+    """How rescaled values (stored x Rescale Slope of the slice + Intercept) become SUV: times a factor.
 
     Attributes
     ----------
@@ -41,7 +42,10 @@ class SuvResult:
     inputs
         What went in: doses, weights, intervals in seconds. No identifiers, no dates.
     assumed
-        Names of inputs that did not come from where the standard puts them.
+        Names of inputs that did not come from where the standard puts them: taken from elsewhere, or a user's
+        (`Assumptions`).
+    type
+        Name of the SUV type (`SUV_TYPES`).
     """
 
     branch: str
@@ -56,13 +60,32 @@ class SuvResult:
         return self.per_slice if self.per_slice is not None else (float(self.factor or 0.0),) * count
 
 
-def suv_factors(headers: Sequence[PetHeader]) -> SuvResult:
-    """Return how to turn the rescaled values of one PET series into SUVbw.
+@dataclass(frozen=True)
+class SuvRule:
+    """Which SUV is wanted (a name of `SUV_TYPES`), and what may be assumed for it."""
+
+    kind: str = "bw"
+    assume: Assumptions = NOTHING
+
+    def factors(self, headers: Sequence[PetHeader]) -> SuvResult:
+        """Return `suv_factors` of one PET series."""
+        return suv_factors(headers, self.kind, self.assume)
+
+
+SUV_BW = SuvRule()
+
+
+def suv_factors(headers: Sequence[PetHeader], kind: str = "bw", assume: Assumptions = NOTHING) -> SuvResult:
+    """Return how to turn the rescaled values of one PET series into SUV.
 
     Parameters
     ----------
     headers
         One per slice; all of them, because the scan begins with the earliest acquisition of any slice.
+    kind
+        Name of an SUV type (`SUV_TYPES`).
+    assume
+        Values for what the headers lack.
 
     Raises
     ------
@@ -72,18 +95,51 @@ def suv_factors(headers: Sequence[PetHeader]) -> SuvResult:
         ``_injection_time``, ``_frame_time``), ``suv_unknown_half_life``, ``suv_absurd_weight`` (``_dose``,
         ``_height``, ``_half_life``, ``_interval``, ``_factor``), ``suv_injection_after_scan``, ``suv_inconsistent``,
         ``suv_several_tracers``.
+    UsageError
+        ``bad_suv_type``.
     """
+    target = suv_type(kind)
     if not headers:
         _refuse("suv_inconsistent", "the PET series has no slices")
+    headers, filled = assume.fill(headers)
+    result = _normalised(_stored_or_bw(headers, target), headers, target)
+    return replace(result, **_told(result, filled))
+
+
+def _stored_or_bw(headers: Sequence[PetHeader], target: SuvType) -> SuvResult:
+    """Return the way to SUVbw, or to `target` where the values are of that type already."""
     units = _common(headers, "units", "Units")
     decay = _check_corrections(headers)
     if units == "BQML":
         return _from_activity(headers, decay, "BQML", (1.0,) * len(headers), {}, ())
     if units in ("GML", "CM2ML"):
-        return _from_suv(headers, units)
+        return _from_suv(headers, units, target)
     if units == "CNTS":
         return _from_counts(headers, decay)
     _refuse("suv_units_unsupported", "PET Units (0054,1001) are none of BQML, GML, CM2ML, CNTS")
+
+
+def _normalised(result: SuvResult, headers: Sequence[PetHeader], target: SuvType) -> SuvResult:
+    if result.type == target.name:
+        return result
+    weight, height, sex = _body(headers)
+    ratio = target.per_body_weight(weight, height, sex)
+    inputs: dict[str, Any] = {**result.inputs, "formula": target.stored, "weight_kg": weight, "height_m": height}
+    if target.stored != "BSA":
+        inputs["sex"] = sex
+    factors = tuple(factor * ratio for factor in result.factors(1))
+    scaled = _result(result.branch, factors, inputs, result.assumed)
+    return replace(scaled, type=target.name)
+
+
+def _told(result: SuvResult, filled: frozenset[str]) -> dict[str, Any]:
+    """Return inputs and assumed names with what a user's values were used for."""
+    inputs = dict(result.inputs)
+    used = sorted(name for name in filled if name in inputs)
+    for name in ("injection_time", "scan_time"):
+        if name in used:
+            inputs[name] = "assumed"
+    return {"inputs": inputs, "assumed": tuple(dict.fromkeys((*result.assumed, *used)))}
 
 
 def _check_corrections(headers: Sequence[PetHeader]) -> str:
@@ -92,23 +148,21 @@ def _check_corrections(headers: Sequence[PetHeader]) -> str:
     corrections = _common(headers, "corrected_image", "CorrectedImage")
     if "ATTN" not in corrections:
         _refuse("suv_not_attenuation_corrected", "PET is not corrected for attenuation (0028,0051)")
-    if decay not in ("START", "ADMIN", "NONE") or ("DECY" in corrections) != (decay != "NONE"):
+    if decay not in ("START", "ADMIN", "NONE", DECAY_TO_MOMENT) or ("DECY" in corrections) != (decay != "NONE"):
         _refuse(
             "suv_correction_mixed", "Decay Correction (0054,1102) and Corrected Image (0028,0051) contradict each other"
         )
     return str(decay)
 
 
-def _from_suv(headers: Sequence[PetHeader], units: str) -> SuvResult:
+def _from_suv(headers: Sequence[PetHeader], units: str, target: SuvType) -> SuvResult:
     kind = _common(headers, "suv_type", "SUVType") or ("BSA" if units == "CM2ML" else "BW")
     if (units == "CM2ML") != (kind == "BSA"):
         _refuse("suv_type_unsupported", "SUV Type (0054,1006) does not fit Units (0054,1001)")
     branch = f"{units}/{kind}"
-    if kind == "BW":
-        return SuvResult(branch, 1.0)
-    weight = _weight(headers)
-    height = _common(headers, "height_m", "PatientSize")
-    sex = _common(headers, "sex", "PatientSex")
+    if kind in ("BW", target.stored):
+        return SuvResult(branch, 1.0, type=target.name if kind == target.stored else "bw")
+    weight, height, sex = _body(headers)
     factor = body_weight_factor(kind, weight, height, sex)
     inputs: dict[str, Any] = {"weight_kg": weight, "height_m": height}
     return SuvResult(branch, factor, inputs=inputs if kind == "BSA" else {**inputs, "sex": sex})
@@ -154,9 +208,11 @@ def _from_activity(
         assumed += ("half_life",) if is_assumed else ()
         if not all(header.has_dates for header in headers):
             assumed += ("scan_date",)
-        if decay == "START":
-            scan, inputs["scan_time"], extra = _scan_time(headers, half_life)
-            assumed += extra
+        if decay != "NONE":
+            scan = None
+            if _lead(headers) is None:
+                scan, inputs["scan_time"], extra = _scan_time(headers, half_life)
+                assumed += extra
             interval, inputs["injection_time"] = _interval(headers, scan, half_life)
             inputs["interval_s"] = interval
             intervals = [interval] * len(headers)
@@ -182,9 +238,14 @@ def _weight(headers: Sequence[PetHeader]) -> float:
     weight = _common(headers, "weight_kg", "PatientWeight")
     if weight is None or weight <= 0:
         _refuse("suv_missing_weight", "Patient's Weight (0010,1030) is missing or 0")
-    if not _WEIGHT_KG[0] <= weight <= _WEIGHT_KG[1]:
+    if not WEIGHT_KG[0] <= weight <= WEIGHT_KG[1]:
         _refuse("suv_absurd_weight", "Patient's Weight (0010,1030) is no weight in kg")
     return float(weight)
+
+
+def _body(headers: Sequence[PetHeader]) -> tuple[float, float | None, str | None]:
+    """Return weight in kg, height in m and sex; the formulas judge the last two."""
+    return _weight(headers), _common(headers, "height_m", "PatientSize"), _common(headers, "sex", "PatientSex")
 
 
 def _dose(headers: Sequence[PetHeader]) -> tuple[float, str]:
@@ -193,7 +254,7 @@ def _dose(headers: Sequence[PetHeader]) -> tuple[float, str]:
         _refuse("suv_missing_dose", "Radionuclide Total Dose (0018,1074) is missing or 0")
     unit = "MBq" if stored < MBQ_BELOW else "Bq"
     dose = float(stored) * (1e6 if unit == "MBq" else 1.0)
-    if not _DOSE_BQ[0] <= dose <= _DOSE_BQ[1]:
+    if not DOSE_BQ[0] <= dose <= DOSE_BQ[1]:
         _refuse("suv_absurd_dose", "Radionuclide Total Dose (0018,1074) is no dose in Bq or MBq")
     return dose, unit
 
@@ -214,10 +275,15 @@ def _half_life(headers: Sequence[PetHeader]) -> tuple[float, bool]:
 
 def _scan_time(headers: Sequence[PetHeader], half_life: float) -> tuple[datetime, str, tuple[str, ...]]:
     """Return (moment that the activity is decay-corrected to, where it is from, what was assumed)."""
+    if headers[0].decay_correction == DECAY_TO_MOMENT:
+        moment = _common(headers, "decay_reference_time", "DecayCorrectionDateTime")
+        if moment is None:
+            _refuse("suv_missing_scan_time", "Decay Correction DateTime (0018,9701) is missing")
+        return moment, "decay_correction_datetime", ()
     timed = [header for header in headers if header.acquisition_time is not None]
     first = min(timed, key=_by_acquisition, default=None)
     earliest = first.acquisition_time if first is not None else None
-    series = _common(headers, "series_time", "SeriesTime")
+    series = _series_time(headers)
     if series is not None and (earliest is None or series <= earliest):
         return series, "series", () if earliest is not None else ("scan_time",)
     private = [header.private for header in headers]
@@ -237,14 +303,33 @@ def _scan_time(headers: Sequence[PetHeader], half_life: float) -> tuple[datetime
     return earliest + timedelta(seconds=average - reference), "back_computed", ()
 
 
+def _series_time(headers: Sequence[PetHeader]) -> datetime | None:
+    """Return the Series Date and Time; slices without Series Date that borrowed days around midnight mean the first."""
+    moments = {header.series_time for header in headers if header.series_time is not None}
+    if len(moments) > 1 and len({moment.time() for moment in moments}) == 1:
+        return min(moments)
+    moment: datetime | None = _common(headers, "series_time", "SeriesTime")
+    return moment
+
+
 def _by_acquisition(header: PetHeader) -> tuple[datetime, float]:
     return header.acquisition_time or datetime.max, header.frame_reference_s or 0.0
 
 
-def _interval(headers: Sequence[PetHeader], scan: datetime, half_life: float) -> tuple[float, str]:
-    """Return (seconds from injection to `scan`, where the injection time is from)."""
-    injection, source = _injection(headers, scan)
-    seconds = (scan - injection).total_seconds()
+def _lead(headers: Sequence[PetHeader]) -> float | None:
+    """Return the interval from injection to scan in seconds that a user vouches for."""
+    lead = _common(headers, "injection_lead_s", "the injection")
+    return None if lead is None else float(lead)
+
+
+def _interval(headers: Sequence[PetHeader], scan: datetime | None, half_life: float) -> tuple[float, str]:
+    """Return (seconds from injection to `scan`, where the injection time is from); `scan` is None with a lead only."""
+    lead = _lead(headers)
+    if scan is None or lead is not None:
+        seconds, source = lead or 0.0, "assumed"
+    else:
+        injection, source = _injection(headers, scan)
+        seconds = (scan - injection).total_seconds()
     if seconds < 0:
         _refuse("suv_injection_after_scan", "the injection (0018,1078) is later than the scan")
     if seconds > _MAX_HALF_LIVES * half_life:
