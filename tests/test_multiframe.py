@@ -323,7 +323,7 @@ def test_times_of_one_place_are_never_mixed(tmp_path: Path) -> None:
     write_series(tmp_path / "in" / "static", "PT", COUNTS[:3], series="1.2.3.4.5")
     record = convert(tmp_path / "in", "out2")
     np.testing.assert_allclose(volume(record, "pet"), COUNTS[:3] * AFTER_AN_HOUR, rtol=1e-6)
-    assert {one.role or one.set_aside for one in record.series} == {"pet", "gated or dynamic"}
+    assert {one.role or one.set_aside for one in record.series} == {"pet", "several images of each place"}
 
 
 def stored(path: Path) -> np.ndarray:

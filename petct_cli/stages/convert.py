@@ -245,9 +245,8 @@ def _read_study(
             candidates, places = _candidates(sources, record)
             choice = choose_series(candidates, *picks)
             volumes = {}
-            for role, taken, reader, pick in zip(
-                ROLES, choice.taken, (read_ct, partial(read_pet, suv=suv)), picks, strict=True
-            ):
+            readers: list[Reader] = [read_ct, partial(read_pet, suv=suv)]
+            for role, taken, reader, pick in zip(ROLES, choice.taken, readers, picks, strict=True):
                 if taken is None:
                     continue
                 volumes[role], places_joined = read_joined(candidates if pick is None else (), taken, reader)
