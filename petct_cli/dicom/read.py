@@ -7,10 +7,12 @@ SimpleITK, bit-exact for the lossless syntaxes (JPEG lossless, JPEG-LS, JPEG 200
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +23,7 @@ from pydicom import config
 from pydicom.filereader import read_partial
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.header import FileHeader, Header, HeaderReader, UndecidedError
 from petct_cli.dicom.values import integer, number, text
 
 if TYPE_CHECKING:
@@ -53,18 +56,19 @@ class Instance:
     Attributes
     ----------
     header
-        Everything before the pixel data.
+        Everything before the pixel data, for the accessors of `petct_cli.dicom.values`.
     pixel_offset, pixel_bytes
         Where the native pixel data lie in the file; `pixel_bytes` is None for compressed pixels and 0 when the file
         ends before them.
     """
 
     path: Path
-    header: FileDataset
+    header: Header | FileDataset
     syntax: str
     file_bytes: int
     pixel_offset: int
     pixel_bytes: int | None
+    media_class: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,8 +78,7 @@ class Instance:
     @property
     def is_image(self) -> bool:
         """Whether the file is an object of its own: no DICOMDIR, no stray bytes that happen to parse."""
-        meta = getattr(self.header, "file_meta", None)
-        sop_class = text(self.header, "SOPClassUID") or str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
+        sop_class = text(self.header, "SOPClassUID") or self.media_class
         return sop_class not in ("", DICOMDIR)
 
     @property
@@ -140,28 +143,59 @@ def read_instance(path: Path) -> Instance:
     NotDicomError, UnreadableDicomError
         See there; the message of neither holds a value of the file.
     """
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        quick = _quick_header(file, size)
+        if quick is not None:
+            found, start = quick
+            offset, length = _pixels_at(start, found.stop, found.transfer_syntax, size)
+            return Instance(path, found.header, found.transfer_syntax, size, offset, length, found.media_class)
     with path.open("rb") as file:
         header = read_header(file)
-        size = os.fstat(file.fileno()).st_size
         meta = getattr(header, "file_meta", None)
+        media_class = str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
         syntax = str(getattr(meta, "TransferSyntaxUID", "") or _IMPLICIT)
         if syntax == DEFLATED:
-            return Instance(path, header, syntax, size, 0, None)
-        offset, length = _find_pixels(file, syntax, size)
-    return Instance(path, header, syntax, size, offset, length)
+            return Instance(path, header, syntax, size, 0, None, media_class)
+        at = file.tell()
+        offset, length = _pixels_at(file.read(12), 0, syntax, size - at)
+    return Instance(path, header, syntax, size, at + offset, length, media_class)
 
 
-def _find_pixels(file: BinaryIO, syntax: str, size: int) -> tuple[int, int | None]:
-    """Return (offset, byte length) of the pixel data element that `file` stands at."""
-    start = file.read(12)
+_READERS = threading.local()
+_FIRST_BYTES = (1 << 13, 1 << 18, 1 << 23)
+
+
+def _quick_header(file: FileIO, size: int) -> tuple[FileHeader, bytes] | None:
+    """Read the header as raw bytes, with the first bytes of the file; None where that is for pydicom to do."""
+    reader = getattr(_READERS, "reader", None)
+    if reader is None:
+        reader = _READERS.reader = HeaderReader()
+    start = b""
+    for most in _FIRST_BYTES:
+        start += file.read(min(most, size) - len(start))
+        try:
+            found = reader.read(start, whole=len(start) == size)
+        except UndecidedError:
+            if len(start) == size:
+                return None
+            continue
+        if len(start) < min(size, found.stop + 12):
+            start += file.read(12)
+        return found, start
+    return None
+
+
+def _pixels_at(data: bytes, at: int, syntax: str, size: int) -> tuple[int, int | None]:
+    """Return (offset, byte length) of the value of the pixel data element that starts at `at`; None: fragments."""
+    start = data[at : at + 12]
     if len(start) < 12 or start[:4] not in _PIXEL_DATA:
         return size, 0
     order = "big" if syntax == BIG_ENDIAN else "little"
-    at = file.tell()
     if start[4:6] in (b"OW", b"OB", b"UN"):
-        length = int.from_bytes(start[8:12], order)  # type: ignore[arg-type]
+        length, at = int.from_bytes(start[8:12], order), at + 12  # type: ignore[arg-type]
     else:
-        length, at = int.from_bytes(start[4:8], order), at - 4  # type: ignore[arg-type]
+        length, at = int.from_bytes(start[4:8], order), at + 8  # type: ignore[arg-type]
     return at, None if length == _UNDEFINED_LENGTH else length
 
 

@@ -1,6 +1,6 @@
 """Plain Python values out of DICOM data elements: absent, empty and malformed all read as None.
 
-Malformed values never reach a message: pydicom quotes them in its exceptions, and they may name a patient.
+A data set is a raw `petct_cli.dicom.header.Header`, or pydicom's where the file was odd. Malformed values never reach a message: pydicom quotes them in its exceptions, and they may name a patient.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import re
 from datetime import date, datetime, time, timedelta
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from petct_cli.dicom.header import Header
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -16,6 +19,15 @@ if TYPE_CHECKING:
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})$")
 _TIME = re.compile(r"(\d{2}):?(\d{2})(?::?(\d{2})(?:\.(\d{1,6})\d*)?)?$")
 _DATE_TIME = re.compile(r"(\d{8})(\d{4,6}(?:\.\d+)?)([+-]\d{4})?$")
+
+
+@cache
+def _tag(keyword: str) -> int:
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return int(tag)
 
 
 def _value(dataset: Dataset, keyword: str | tuple[int, int]) -> Any:
@@ -28,6 +40,9 @@ def _value(dataset: Dataset, keyword: str | tuple[int, int]) -> Any:
 
 def text(dataset: Dataset, keyword: str) -> str | None:
     """Return a single-valued element as stripped text (the first value of a multi-valued one)."""
+    if isinstance(dataset, Header):
+        found = dataset.strings(_tag(keyword))
+        return (found[0] or None) if found else None
     value = _value(dataset, keyword)
     if value is None:
         return None
@@ -39,6 +54,8 @@ def text(dataset: Dataset, keyword: str) -> str | None:
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return every value of an element as stripped text."""
+    if isinstance(dataset, Header):
+        return tuple(filter(None, dataset.strings(_tag(keyword))))
     value = _value(dataset, keyword)
     if value is None:
         return ()
@@ -48,7 +65,12 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """Return every value of an element as a finite number; empty when one of them is none."""
-    found = [to_number(value) for value in texts(dataset, keyword)]
+    return _numbers(dataset.strings(_tag(keyword)) if isinstance(dataset, Header) else texts(dataset, keyword))
+
+
+@lru_cache(maxsize=4096)
+def _numbers(values: tuple[str, ...]) -> tuple[float, ...]:
+    found = [to_number(value) for value in values if value]
     return tuple(value for value in found if value is not None) if None not in found else ()
 
 
@@ -59,6 +81,8 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 def items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
     """Return the items of a sequence."""
+    if isinstance(dataset, Header):
+        return dataset.items(_tag(keyword))
     sequence = None if dataset is None else _value(dataset, keyword)
     return list(sequence) if sequence and not isinstance(sequence, (str, bytes)) else []
 
@@ -149,6 +173,13 @@ def private(dataset: Dataset, group: int, creator: str, element: int) -> tuple[s
     a block of another creator never is.
     """
     unnamed: str | None = None
+    if isinstance(dataset, Header):
+        for owner, value in dataset.private(group, element):
+            if owner.upper() == creator.upper():
+                return _as_text(value) or None, True
+            if not owner:
+                unnamed = unnamed or _as_text(value) or None
+        return unnamed, False
     for tag in sorted(key for key in map(int, dataset.keys()) if key >> 16 == group):
         number_in_group = tag & 0xFFFF
         if number_in_group < 0x1000 or number_in_group & 0xFF != element:
