@@ -16,7 +16,15 @@ from typing import Any
 
 from petct_cli.dicom.deid.syntax import EXPLICIT, IMPLICIT, DicomSyntaxError, Syntax, element_at
 from petct_cli.dicom.deid.vrs import KNOWN_VRS, LONG_VRS
-from petct_cli.dicom.read import DICOMDIR, SHORTEST, NotDicomError, UnreadableDicomError, looks_like_dicom, read_header
+from petct_cli.dicom.read import (
+    DICOMDIR,
+    SHORTEST,
+    NotDicomError,
+    UnreadableDicomError,
+    file_meta_uid,
+    looks_like_dicom,
+    read_header,
+)
 from petct_cli.dicom.values import number, text, to_date, to_number
 
 LAST_TAG = 0x0020000E
@@ -223,11 +231,11 @@ def slow_head(path: str | os.PathLike[str]) -> Head | None:
         return None
     except OSError:
         raise UnreadableDicomError from None
-    meta = getattr(head, "file_meta", None)
-    if meta is not None and str(getattr(meta, "MediaStorageSOPClassUID", "")) == DICOMDIR:
+    if file_meta_uid(head, "MediaStorageSOPClassUID") == DICOMDIR:
         return None
     sop_class = text(head, "SOPClassUID")
     if sop_class is None:
+        meta = getattr(head, "file_meta", None)
         if meta is not None and len(meta) > 0:
             raise UnreadableDicomError
         return None

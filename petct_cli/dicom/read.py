@@ -135,6 +135,12 @@ def read_header(file: BinaryIO, last_tag: int | None = None) -> FileDataset:
         raise UnreadableDicomError from None
 
 
+def file_meta_uid(header: FileDataset, keyword: str) -> str:
+    """Return a UID of the File Meta Information, nothing when it is absent or damaged."""
+    meta = getattr(header, "file_meta", None)
+    return "" if meta is None else text(meta, keyword) or ""
+
+
 def read_instance(path: Path) -> Instance:
     """Read the header of the file at `path` and find its pixels.
 
@@ -152,9 +158,8 @@ def read_instance(path: Path) -> Instance:
             return Instance(path, found.header, found.transfer_syntax, size, offset, length, found.media_class)
     with path.open("rb") as file:
         header = read_header(file)
-        meta = getattr(header, "file_meta", None)
-        media_class = str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
-        syntax = str(getattr(meta, "TransferSyntaxUID", "") or _IMPLICIT)
+        media_class = file_meta_uid(header, "MediaStorageSOPClassUID")
+        syntax = file_meta_uid(header, "TransferSyntaxUID") or _IMPLICIT
         if syntax == DEFLATED:
             return Instance(path, header, syntax, size, 0, None, media_class)
         at = file.tell()
