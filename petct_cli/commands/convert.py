@@ -12,6 +12,7 @@ from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import BadLine, Item, as_items, is_manifest, read_records
 from petct_cli.core.scratch import scratch_folder
+from petct_cli.core.threads import spare_threads
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -38,7 +39,11 @@ def main(
 
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
-        run(Convert(out, grid, form.value, scratch), _once_each(_studies(paths, folders, scratch)), shared)
+        run(
+            Convert(out, grid, form.value, scratch, spare_threads(shared.jobs)),
+            _once_each(_studies(paths, folders, scratch)),
+            shared,
+        )
 
 
 def _once_each(studies: Iterable[Item]) -> Iterator[Item]:

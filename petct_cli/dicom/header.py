@@ -20,6 +20,7 @@ from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
     PIXEL_TAGS,
     SEQUENCE_END,
+    Buffer,
     DicomSyntaxError,
     Element,
     Syntax,
@@ -59,6 +60,10 @@ class Header:
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._table
+
+    def is_start_of(self, data: Buffer) -> bool:
+        """Say whether a file begins with these bytes."""
+        return data[: len(self._data)] == self._data
 
     def raw(self, tag: int) -> bytes | None:
         """Return the bytes of a value; None when the element is absent."""

@@ -1,7 +1,6 @@
 """One DICOM file: its header, and the stored values of its pixels.
 
-Native (uncompressed) pixels are taken from the file as they lie. Compressed ones are decoded by the GDCM inside
-SimpleITK, bit-exact for the lossless syntaxes (JPEG lossless, JPEG-LS, JPEG 2000, RLE).
+Native (uncompressed) pixels are taken from the file as they lie; compressed ones go through `petct_cli.dicom.decode`.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ from pydicom import config
 from pydicom.filereader import read_partial
 
 from petct_cli.core.errors import RecordError
+from petct_cli.dicom.deid.files import read_bytes
+from petct_cli.dicom.deid.syntax import Buffer
 from petct_cli.dicom.header import FileHeader, Header, HeaderReader, UndecidedError
-from petct_cli.dicom.values import integer, number, text
+from petct_cli.dicom.values import integer, text
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -211,17 +212,23 @@ def _expected_bytes(instance: Instance) -> int:
     return rows * columns * frames * samples * ((integer(instance.header, "BitsAllocated") or 16) // 8)
 
 
-def stored_values(instance: Instance) -> npt.NDArray[Any]:
-    """Return the stored values of a single-frame greyscale image, shape (rows, columns).
+def stored_values(instance: Instance, data: Buffer | None = None) -> npt.NDArray[Any]:
+    """Return the stored values of a single-frame greyscale image, shape (rows, columns); they may not be writable.
 
-    Native 16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond
-    Bits Stored (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
+    16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond Bits Stored
+    (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
+
+    Parameters
+    ----------
+    data
+        All bytes of the file, if the caller has read them.
 
     Raises
     ------
     RecordError
         ``dicom_truncated``: the file ends before its pixels do. ``dicom_undecodable``: compressed pixels that do not
         decode. ``dicom_pixel_format``: colour, several frames, or a width other than 8 or 16 bits.
+        ``input_changed``: the file is another than when its header was read.
     """
     header = instance.header
     if (integer(header, "SamplesPerPixel") or 1) != 1 or (integer(header, "NumberOfFrames") or 1) != 1:
@@ -232,16 +239,15 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
         )
     if instance.syntax == DEFLATED:
         return _inflated(instance)
-    if instance.pixel_bytes is None:
-        return _decoded(instance)
-    rows, columns = instance.shape
+    data = read_bytes(instance.path) if data is None else data
+    if len(data) != instance.file_bytes or (isinstance(header, Header) and not header.is_start_of(data)):
+        raise RecordError("input_changed", f"{instance.path}: the file changed while it was read")
     dtype = _native_dtype(instance)
-    with instance.path.open("rb") as file:
-        file.seek(instance.pixel_offset)
-        raw = file.read(rows * columns * dtype.itemsize)
-    if len(raw) < rows * columns * dtype.itemsize:
-        raise RecordError("dicom_truncated", f"{instance.path}: the file ends before its pixels do")
-    return _mask_unused_bits(np.frombuffer(raw, dtype).reshape(rows, columns), instance)
+    if instance.pixel_bytes is None:
+        return _decoded(instance, data, dtype)
+    rows, columns = instance.shape
+    values = np.frombuffer(data, dtype, rows * columns, instance.pixel_offset)
+    return _mask_unused_bits(values.reshape(rows, columns), instance)
 
 
 def _native_dtype(instance: Instance) -> np.dtype[Any]:
@@ -277,24 +283,16 @@ def _inflated(instance: Instance) -> npt.NDArray[Any]:
         raise RecordError("dicom_undecodable", f"{instance.path}: the deflated data set does not unpack") from None
 
 
-def _decoded(instance: Instance) -> npt.NDArray[Any]:
-    import SimpleITK
+def _decoded(instance: Instance, data: Buffer, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    from petct_cli.dicom.decode import RAW_WORDS, FrameForm, UndecodableError, decode_frame, fragments
 
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(instance.path))
-    try:
-        modality_values = SimpleITK.GetArrayFromImage(reader.Execute())
-    except RuntimeError:
-        raise RecordError("dicom_undecodable", f"{instance.path}: the compressed pixels do not decode") from None
     rows, columns = instance.shape
-    if modality_values.size != rows * columns:
-        raise RecordError("dicom_undecodable", f"{instance.path}: the decoded image has another size than its header")
-    # The reader applies the rescale; undoing it on rounded numbers gives back the stored integers exactly.
-    slope = number(instance.header, "RescaleSlope")
-    intercept = number(instance.header, "RescaleIntercept")
-    stored = (modality_values.reshape(rows, columns).astype(np.float64) - (intercept or 0.0)) / (slope or 1.0)
-    signed = integer(instance.header, "PixelRepresentation") == 1
-    rounded: npt.NDArray[Any] = np.rint(stored).astype(np.int16 if signed else np.uint16)
-    return rounded
+    allocated = dtype.itemsize * 8
+    stored = integer(instance.header, "BitsStored") or allocated
+    form = FrameForm(rows, columns, allocated, min(stored, allocated), dtype.kind == "i")
+    try:
+        stream = b"".join(fragments(data, instance.pixel_offset)[1:])
+        values = decode_frame(stream, instance.syntax, form)
+    except UndecodableError:
+        raise RecordError("dicom_undecodable", f"{instance.path}: the compressed pixels do not decode") from None
+    return _mask_unused_bits(values, instance) if instance.syntax in RAW_WORDS else values

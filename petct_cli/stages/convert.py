@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import RecordError, UsageError
-from petct_cli.core.hashing import sha256_array, sha256_bytes, sha256_file
+from petct_cli.core.hashing import sha256_array, sha256_bytes
 from petct_cli.core.jsonl import encode
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Geometry, Record, Series, Study, Suv, Volume
 from petct_cli.core.store import Store
+from petct_cli.core.threads import in_threads
 from petct_cli.stages.convert_input import as_named, named_in_messages, unpacked
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from petct_cli.dicom.input_files import InputFiles
     from petct_cli.volume.geometry import Grid
     from petct_cli.volume.series_choice import Candidate, Choice
     from petct_cli.volume.series_volume import SeriesVolume
@@ -41,7 +43,6 @@ class Source:
 
     series: int
     path: Path
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Convert:
         ``b2nd`` or ``nifti``.
     scratch
         Where the archives that records name as ``archive!/member`` lie unpacked.
+    threads
+        How many may work on one study; nothing that is written depends on it.
 
     Raises
     ------
@@ -66,13 +69,14 @@ class Convert:
     """
 
     name: ClassVar[str] = "convert"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     out: Path
     grid: str = "pet"
     format: str = "b2nd"
     scratch: Path | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
         parse_grid(self.grid)
@@ -98,15 +102,22 @@ class Convert:
         sources = _sources(here)
         if not sources:
             raise RecordError("no_image_series", "the study names no DICOM files of a CT or PET")
-        hashes = [source.sha256 for source in sources]
+        from petct_cli.dicom.input_files import InputFiles
+
         store = Store(self.out, self.name)
-        key = store.key([sha256_bytes(encode(record)), *hashes], self.options, self.version)
+        files = InputFiles(self.threads)
+
+        def hashes() -> list[str]:
+            return _hashes(sources, files)
+
+        def key() -> str:
+            return store.key([sha256_bytes(encode(record)), *hashes()], self.options, self.version)
 
         def build(temporary: Path) -> list[Record]:
-            fields = self._convert(here, sources, temporary)
+            fields = self._convert(here, sources, files, temporary)
             if self.scratch is not None:
                 fields["series"] = as_named(fields["series"], self.scratch)
-            stamp = entry(self.name, self.version, self.options, hashes)
+            stamp = entry(self.name, self.version, self.options, hashes())
             return [record.with_fields(**fields, provenance=[*record.provenance, stamp])]
 
         return [self._at_home(found) for found in store.once(record.id, key, build)]
@@ -122,15 +133,15 @@ class Convert:
         moved = {role: volumes[role].model_copy(update={"path": place}) for role, place in places.items()}
         return record.with_fields(**moved)
 
-    def _convert(self, record: Study, sources: list[Source], temporary: Path) -> dict[str, Any]:
+    def _convert(self, record: Study, sources: list[Source], files: InputFiles, temporary: Path) -> dict[str, Any]:
         from petct_cli.volume.storage import save_volume
 
-        series, volumes = _read_study(record, sources)
+        series, volumes = _read_study(record, sources, files)
         overlap = _overlap(volumes)
         fields: dict[str, Any] = {"series": series}
-        for role, (array, grid) in place_on_grid(volumes, self.grid).items():
+        for role, (array, grid) in place_on_grid(volumes, self.grid, self.threads).items():
             file_name = role + SUFFIXES[self.format]
-            save_volume(temporary / file_name, array, grid.affine)
+            save_volume(temporary / file_name, array, grid.affine, self.threads)
             fields[role] = _volume_record(
                 self.out / record.id / file_name, array, grid, volumes[role], overlap if len(volumes) == 2 else None
             )
@@ -165,7 +176,7 @@ def parse_grid(text: str) -> tuple[str, float | None]:
 
 
 def _sources(record: Study) -> list[Source]:
-    """List and hash the files of every series that may be converted, in the order of the record."""
+    """List the files of every series that may be converted, in the order of the record."""
     from petct_cli.dicom.scan import UNNAMEABLE, series_files
 
     found: list[Source] = []
@@ -173,26 +184,35 @@ def _sources(record: Study) -> list[Source]:
         if series.set_aside not in (None, UNNAMEABLE) or series.modality not in _WORKED_ON:
             continue
         try:
-            found.extend(Source(place, path, sha256_file(path)) for path in series_files(series))
+            found.extend(Source(place, path) for path in series_files(series))
         except OSError as error:
             raise RecordError("input_unreadable", f"{series.dir}: {error.strerror}") from None
     return found
 
 
-def _read_study(record: Study, sources: list[Source]) -> tuple[list[Series], dict[str, SeriesVolume]]:
+def _hashes(sources: list[Source], files: InputFiles) -> list[str]:
+    try:
+        return in_threads(files.sha256, [source.path for source in sources], files.threads)
+    except OSError as error:
+        raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
+
+
+def _read_study(
+    record: Study, sources: list[Source], files: InputFiles
+) -> tuple[list[Series], dict[str, SeriesVolume]]:
     from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
     from petct_cli.volume.series_volume import read_ct, read_pet
 
     try:
         with quiet_pydicom():
-            candidates, places = _candidates(sources, record)
+            candidates, places = _candidates(sources, record, files)
             choice = choose_series(candidates)
             volumes = {}
             if choice.ct is not None:
-                volumes["ct"] = read_ct(choice.ct.instances)
+                volumes["ct"] = read_ct(choice.ct.instances, files)
             if choice.pet is not None:
-                volumes["pet"] = read_pet(choice.pet.instances)
+                volumes["pet"] = read_pet(choice.pet.instances, files)
     except OSError as error:
         raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
     _require_whole(record, choice)
@@ -220,7 +240,7 @@ def _require_whole(record: Study, choice: Choice) -> None:
                 raise RecordError("dicom_truncated", message, "copy the series again, or take the file away")
 
 
-def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], list[list[int]]]:
+def _candidates(sources: list[Source], record: Study, files: InputFiles) -> tuple[list[Candidate], list[list[int]]]:
     """Group the files by series, scouts apart; return the groups and the sources of each.
 
     A byte-identical copy of an image that was read already is left out.
@@ -232,7 +252,7 @@ def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], 
 
     groups: dict[tuple[str, bool], list[Instance]] = defaultdict(list)
     places: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    seen: set[str] = set()
+    seen: dict[tuple[str | None, int], list[Path]] = defaultdict(list)
     for number, source in enumerate(sources):
         try:
             instance = read_instance(source.path)
@@ -252,9 +272,10 @@ def _candidates(sources: list[Source], record: Study) -> tuple[list[Candidate], 
         scout = "LOCALIZER" in {value.upper() for value in texts(header, "ImageType")}
         key = (text(header, "SeriesInstanceUID") or f"folder {source.path.parent}", scout)
         places[key].append(number)
-        if source.sha256 not in seen:
+        alike = seen[text(header, "SOPInstanceUID"), instance.file_bytes]
+        if not any(files.sha256(path) == files.sha256(source.path) for path in alike):
             groups[key].append(instance)
-        seen.add(source.sha256)
+        alike.append(source.path)
     kept = [key for key in groups if groups[key]]
     found = [
         Candidate(key[0], text(groups[key][0].header, "Modality") or "unknown", tuple(groups[key])) for key in kept
@@ -326,7 +347,9 @@ def _overlap(volumes: dict[str, SeriesVolume]) -> float:
     return float(min(1.0, shared[2] / (pet_high - pet_low)[2]))
 
 
-def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tuple[npt.NDArray[np.generic], Grid]]:
+def place_on_grid(
+    volumes: dict[str, SeriesVolume], grid: str, threads: int = 1
+) -> dict[str, tuple[npt.NDArray[np.generic], Grid]]:
     """Return each volume (``ct``, ``pet``) as (array, grid) on what ``--grid`` asks for.
 
     A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight.
@@ -344,7 +367,7 @@ def place_on_grid(volumes: dict[str, SeriesVolume], grid: str) -> dict[str, tupl
     for role, volume in volumes.items():
         own = straight[role] if kind == "native" else target
         fill = AIR_HU if role == "ct" else 0.0
-        placed[role] = (resample(volume.array, volume.grid, own, fill), own)
+        placed[role] = (resample(volume.array, volume.grid, own, fill, threads), own)
     return placed
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.threads import in_threads
+from petct_cli.dicom.input_files import InputFiles
 from petct_cli.dicom.read import Instance, stored_values
 from petct_cli.dicom.values import number
 from petct_cli.volume.geometry import Grid, Stack, canonical_axes, stack_slices, to_canonical
@@ -32,10 +34,15 @@ class SeriesVolume:
     suv: SuvResult | None = None
 
 
-def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
+def read_ct(instances: Sequence[Instance], files: InputFiles | None = None) -> SeriesVolume:
     """Return a CT in HU, int16.
 
     Values that Pixel Padding Value (0028,0120) declares to be none become air.
+
+    Parameters
+    ----------
+    files
+        What reads the files, and with how many threads.
 
     Raises
     ------
@@ -43,30 +50,47 @@ def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
         ``geometry_*`` (`stack_slices`), ``dicom_truncated``, ``dicom_undecodable``, ``missing_rescale``,
         ``absurd_rescale``.
     """
+    files = files or InputFiles()
     stack, ordered = _ordered(instances, "CT")
     volume = np.empty((len(ordered), *ordered[0].shape), np.int16)
-    for z, instance in enumerate(ordered):
+
+    def fill(z: int) -> None:
+        instance = ordered[z]
         slope, intercept = _rescale(instance)
-        volume[z] = _hounsfield(stored_values(instance), slope, intercept, instance)
+        _hounsfield(stored_values(instance, files.read(instance.path)), slope, intercept, instance, volume[z])
+
+    in_threads(fill, range(len(ordered)), files.threads)
     return _volume(volume, stack, None)
 
 
-def read_pet(instances: Sequence[Instance]) -> SeriesVolume:
+def read_pet(instances: Sequence[Instance], files: InputFiles | None = None) -> SeriesVolume:
     """Return a PET in SUVbw, float32: stored x slope of the slice + intercept, times the SUV factor.
+
+    Parameters
+    ----------
+    files
+        As for `read_ct`.
 
     Raises
     ------
     RecordError
         As `read_ct`, and ``suv_*`` (`suv_factors`).
     """
+    files = files or InputFiles()
     stack, ordered = _ordered(instances, "PET")
     suv = suv_factors(pet_headers([instance.header for instance in ordered]))
+    factors = suv.factors(len(ordered))
     volume = np.empty((len(ordered), *ordered[0].shape), np.float32)
-    for z, (instance, factor) in enumerate(zip(ordered, suv.factors(len(ordered)), strict=True)):
+
+    def fill(z: int) -> None:
+        instance, factor = ordered[z], factors[z]
         slope, intercept = _rescale(instance)
-        np.multiply(stored_values(instance), np.float32(slope * factor), out=volume[z])
+        stored = stored_values(instance, files.read(instance.path))
+        np.multiply(stored, np.float32(slope * factor), out=volume[z])
         if intercept:
             volume[z] += np.float32(intercept * factor)
+
+    in_threads(fill, range(len(ordered)), files.threads)
     return _volume(volume, stack, suv)
 
 
@@ -111,16 +135,28 @@ def _as_stored(padding: float, stored: npt.NDArray[Any]) -> float:
     return padding - span if padding > limits.max else padding + span if padding < limits.min else padding
 
 
-def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[Any]:
+def _hounsfield(
+    stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance, out: npt.NDArray[np.int16]
+) -> None:
+    """Write stored values as HU to `out`."""
     limits = np.iinfo(np.int16)
-    if slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max:
+    low, high = int(stored.min()), int(stored.max())
+    padding = number(instance.header, "PixelPaddingValue")
+    is_shift = slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max
+    if is_shift and limits.min <= low + intercept and high + intercept <= limits.max and stored.itemsize == 2:
+        # The sum fits, so that arithmetic modulo 2^16 gives it, whatever type the stored values have.
+        np.add(stored.view(np.int16), np.int16(intercept), out=out)
+        if padding is None or low + intercept >= AIR_HU:
+            return
+        hu: npt.NDArray[Any] = out
+    elif is_shift:
         hu = stored.astype(np.int32) + int(intercept)
     else:
         hu = np.clip(np.rint(stored * slope + intercept), -_RESCALE_BELOW, _RESCALE_BELOW).astype(np.int32)
-    padding = number(instance.header, "PixelPaddingValue")
     if padding is not None:
         limit = number(instance.header, "PixelPaddingRangeLimit")
-        low, high = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
+        first, last = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
         # Some files declare a value that their tissue has too: only what can be none counts as padding.
-        hu[(stored >= low) & (stored <= high) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
-    return np.clip(hu, limits.min, limits.max).astype(np.int16)
+        hu[(stored >= first) & (stored <= last) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
+    if hu is not out:
+        np.copyto(out, np.clip(hu, limits.min, limits.max), casting="unsafe")
