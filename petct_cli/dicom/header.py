@@ -7,7 +7,7 @@ order, a VR that the standard does not know, damage) is left to pydicom; `petct_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct, unpack
@@ -46,12 +46,26 @@ class UndecidedError(ValueError):
     """These bytes do not settle it: there are too few, or what they say is odd."""
 
 
+class Table(dict[int, Element]):
+    """Where the elements of a data set stand, by tag; headers that lie alike share it."""
+
+    def __init__(self, elements: Iterable[Element]) -> None:
+        super().__init__((element.tag, element) for element in elements)
+        self._groups: dict[int, list[int]] = {}
+
+    def private(self, group: int) -> list[int]:
+        """Return the tags of a group, ascending."""
+        if group not in self._groups:
+            self._groups[group] = sorted(tag for tag in self if tag >> 16 == group)
+        return self._groups[group]
+
+
 class Header:
     """One data set, or one item of a sequence in it, as raw bytes with a table of where each element stands."""
 
     __slots__ = ("_charset", "_data", "_explicit", "_table")
 
-    def __init__(self, data: bytes, table: Mapping[int, Element], *, explicit: bool, charset: bytes = b"") -> None:
+    def __init__(self, data: bytes, table: Table, *, explicit: bool, charset: bytes = b"") -> None:
         self._data = data
         self._table = table
         self._explicit = explicit
@@ -75,29 +89,24 @@ class Header:
         element = self._table.get(tag)
         if element is None:
             return ()
-        return _strings(self._vr(element), self._data[element.value : element.value_end], self._charset)
+        vr = element.vr if element.vr != b"UN" else vr_of(tag)
+        return _strings(vr, self._data[element.value : element.value_end], self._charset)
 
     def items(self, tag: int) -> list[Header]:
         """Return the items of a sequence; none when it is absent, empty or damaged."""
         element = self._table.get(tag)
         if element is None or (element.vr != b"SQ" and vr_of(tag) != b"SQ"):
             return []
-        start, end = element.value, element.value_end
+        raw = self._data[element.value : element.value_end]
         explicit = self._explicit
         if element.vr == b"UN":  # PS3.5 6.2.2 note 2: what was unknown on the way is implicit inside
-            explicit = not element.undefined and self._data[start + 12 : start + 14] in KNOWN_VRS
-        syntax = EXPLICIT if explicit else IMPLICIT
-        try:
-            found = items(self._data, start, end, syntax)
-            tables = [{e.tag: e for e in parse(self._data, one.value, one.value_end, syntax)} for one in found]
-        except (DicomSyntaxError, struct_error, IndexError):
-            return []
-        return [Header(self._data, table, explicit=explicit, charset=self._charset) for table in tables]
+            explicit = not element.undefined and raw[12:14] in KNOWN_VRS
+        return list(_items(raw, explicit, self._charset))
 
     def private(self, group: int, element: int) -> list[tuple[str, str]]:
         """Return (creator, text) of every private element with this low byte, block by block."""
         found = []
-        for tag in _private_tags(self._table, group):
+        for tag in self._table.private(group):
             low = tag & 0xFFFF
             if low >= 0x1000 and low & 0xFF == element:
                 creator = " ".join(self.strings(group << 16 | low >> 8)[:1])
@@ -111,12 +120,16 @@ class Header:
             vr = _private_vr(tag, creator)
         return next(iter(_strings(vr, raw, self._charset)), "") if vr in _BINARY else raw.decode("ascii", "replace")
 
-    def _vr(self, element: Element) -> bytes:
-        return vr_of(element.tag) if element.vr == b"UN" else element.vr
 
-
-def _private_tags(table: Mapping[int, Element], group: int) -> list[int]:
-    return sorted(tag for tag in table if tag >> 16 == group)
+@lru_cache(maxsize=64)
+def _items(raw: bytes, explicit: bool, charset: bytes) -> tuple[Header, ...]:
+    syntax = EXPLICIT if explicit else IMPLICIT
+    try:
+        found = items(raw, 0, len(raw), syntax)
+        tables = [Table(parse(raw, one.value, one.value_end, syntax)) for one in found]
+    except (DicomSyntaxError, struct_error, IndexError):
+        return ()
+    return tuple(Header(raw, table, explicit=explicit, charset=charset) for table in tables)
 
 
 @lru_cache(maxsize=256)
@@ -155,7 +168,7 @@ class _Layout(NamedTuple):
     head: bytes
     between: Callable[[bytes], Any]
     bytes_between: Any
-    table: Mapping[int, Element]
+    table: Table
     undefined: tuple[tuple[Element, bytes], ...]
     syntax: Syntax
     transfer_syntax: str
@@ -234,8 +247,7 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
     if data[_PREAMBLE - 4 : _PREAMBLE] != b"DICM":
         raise UndecidedError
     meta, body = _elements(data, _PREAMBLE, EXPLICIT, 0x00030000, whole=whole)
-    table = {element.tag: element for element in meta}
-    named = table.get(_TRANSFER_SYNTAX)
+    named = next((element for element in meta if element.tag == _TRANSFER_SYNTAX), None)
     transfer_syntax = "" if named is None else data[named.value : named.value_end].decode("latin-1").strip(" \0")
     if transfer_syntax == _IMPLICIT_LE:
         syntax = IMPLICIT
@@ -246,7 +258,6 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
     if named is None or (data[body + 4 : body + 6] in KNOWN_VRS) != syntax.explicit:
         raise UndecidedError  # some files lie about their syntax
     elements, stop = _elements(data, body, syntax, min(PIXEL_TAGS), whole=whole)
-    table |= {element.tag: element for element in elements}
     everything = [*meta, *elements]
     ranges = [slice(element.start, element.value) for element in everything]
     ranges += [slice(element.value_end, element.end) for element in everything if element.undefined]
@@ -254,7 +265,7 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
     between = itemgetter(*ranges)
     undefined = tuple((e, data[e.value : e.end]) for e in everything if e.undefined)
     head = data[stop : stop + 8]
-    return _Layout(stop, head, between, between(data), table, undefined, syntax, transfer_syntax)
+    return _Layout(stop, head, between, between(data), Table(everything), undefined, syntax, transfer_syntax)
 
 
 def _elements(data: bytes, position: int, syntax: Syntax, limit: int, *, whole: bool) -> tuple[list[Element], int]:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -50,7 +51,7 @@ class UnreadableDicomError(ValueError):
     """The file says that it is DICOM and cannot be read as such (cut short, damaged)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Instance:
     """One image file.
 
@@ -71,7 +72,7 @@ class Instance:
     pixel_bytes: int | None
     media_class: str = ""
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
         return integer(self.header, "Rows") or 0, integer(self.header, "Columns") or 0
@@ -82,7 +83,7 @@ class Instance:
         sop_class = text(self.header, "SOPClassUID") or self.media_class
         return sop_class not in ("", DICOMDIR)
 
-    @property
+    @cached_property
     def is_truncated(self) -> bool:
         """Whether the file ends before its native pixel data do, or before any pixel data begin."""
         if self.pixel_bytes is None or self.pixel_offset >= self.file_bytes:
@@ -150,7 +151,7 @@ def read_instance(path: Path) -> Instance:
     NotDicomError, UnreadableDicomError
         See there; the message of neither holds a value of the file.
     """
-    with path.open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         quick = _quick_header(file, size)
         if quick is not None:
@@ -266,9 +267,18 @@ def _mask_unused_bits(values: npt.NDArray[Any], instance: Instance) -> npt.NDArr
     above = width - 1 - (high_bit if high_bit is not None else bits - 1)
     if bits >= width or above < 0:
         return values.astype(values.dtype.newbyteorder("="), copy=False)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if above == width - bits and not _has_more_bits(values, bits):
+        return values
     # Shifting up drops what lies above the high bit; shifting back down extends the sign of signed types.
-    shifted: npt.NDArray[Any] = np.left_shift(values.astype(values.dtype.newbyteorder("=")), above)
+    shifted: npt.NDArray[Any] = np.left_shift(values, above)
     return shifted >> (width - bits)
+
+
+def _has_more_bits(values: npt.NDArray[Any], bits: int) -> bool:
+    if values.dtype.kind == "u":
+        return bool(int(values.max()) >> bits)
+    return int(values.max()) >= 1 << (bits - 1) or int(values.min()) < -(1 << (bits - 1))
 
 
 def _inflated(instance: Instance) -> npt.NDArray[Any]:

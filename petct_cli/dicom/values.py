@@ -107,6 +107,7 @@ def to_number(value: str | None) -> float | None:
     return parsed if math.isfinite(parsed) else None
 
 
+@lru_cache(maxsize=1024)
 def to_date(value: str | None) -> date | None:
     """Read a DA value (``YYYYMMDD``, and the separated form of old files)."""
     found = _DATE.match(value or "")
@@ -116,6 +117,7 @@ def to_date(value: str | None) -> date | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def to_time(value: str | None) -> time | None:
     """Read a TM value (``HHMMSS.FFFFFF``, ``HHMM``, and the colons of old files); a leap second becomes :59.
 
@@ -133,6 +135,7 @@ def to_time(value: str | None) -> time | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def to_datetime(value: str | None, offset: str | None = None) -> datetime | None:
     """Read a DT value as local time; None unless it says at least the minute (`to_time`).
 
