@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.dicom.deid.files import read_bytes
 from petct_cli.dicom.deid.syntax import Buffer
@@ -28,10 +29,13 @@ class InputFiles:
 
         Raises
         ------
-        OSError
-            The file cannot be read.
+        RecordError
+            ``input_unreadable``.
         """
-        data = read_bytes(path)
+        try:
+            data = read_bytes(path)
+        except OSError as error:
+            raise RecordError("input_unreadable", f"{path}: {error.strerror}") from None
         if path not in self._digests:
             self._digests[path] = sha256_bytes(data)
         return data
@@ -41,8 +45,8 @@ class InputFiles:
 
         Raises
         ------
-        OSError
-            The file cannot be read.
+        RecordError
+            ``input_unreadable``.
         """
         if path not in self._digests:
             self.read(path)

@@ -94,7 +94,9 @@ class Convert:
             return [record]
         if not _SAFE_NAME.fullmatch(record.id):
             raise RecordError("unsafe_id", "the id of the study cannot name a folder")
-        with named_in_messages(self.scratch):
+        from petct_cli.dicom.read import quiet_pydicom
+
+        with named_in_messages(self.scratch), quiet_pydicom():
             return self._study(record)
 
     def _study(self, record: Study) -> list[Record]:
@@ -191,30 +193,25 @@ def _sources(record: Study) -> list[Source]:
 
 
 def _hashes(sources: list[Source], files: InputFiles) -> list[str]:
-    try:
-        return in_threads(files.sha256, [source.path for source in sources], files.threads)
-    except OSError as error:
-        raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
+    return in_threads(files.sha256, [source.path for source in sources], files.threads)
 
 
 def _read_study(
     record: Study, sources: list[Source], files: InputFiles
 ) -> tuple[list[Series], dict[str, SeriesVolume]]:
-    from petct_cli.dicom.read import quiet_pydicom
     from petct_cli.volume.series_choice import choose_series
     from petct_cli.volume.series_volume import read_ct, read_pet
 
     try:
-        with quiet_pydicom():
-            candidates, places = _candidates(sources, record, files)
-            choice = choose_series(candidates)
-            volumes = {}
-            if choice.ct is not None:
-                volumes["ct"] = read_ct(choice.ct.instances, files)
-            if choice.pet is not None:
-                volumes["pet"] = read_pet(choice.pet.instances, files)
+        candidates, places = _candidates(sources, record, files)
     except OSError as error:
         raise RecordError("input_unreadable", f"{error.filename}: {error.strerror}") from None
+    choice = choose_series(candidates)
+    volumes = {}
+    if choice.ct is not None:
+        volumes["ct"] = read_ct(choice.ct.instances, files)
+    if choice.pet is not None:
+        volumes["pet"] = read_pet(choice.pet.instances, files)
     _require_whole(record, choice)
     return _series_told(record, sources, candidates, places, choice), volumes
 
@@ -354,7 +351,7 @@ def place_on_grid(
 
     A single volume is its own grid, whichever is asked for. Sheared stacks (gantry tilt) come out straight.
     """
-    from petct_cli.volume.resample import isotropic_grid, resample, straight_grid
+    from petct_cli.volume.resample import is_parallel, is_same_grid, isotropic_grid, resample, straight_grid
     from petct_cli.volume.series_volume import AIR_HU
 
     kind, millimetres = parse_grid(grid)
@@ -367,20 +364,25 @@ def place_on_grid(
     for role, volume in volumes.items():
         own = straight[role] if kind == "native" else target
         fill = AIR_HU if role == "ct" else 0.0
-        placed[role] = (resample(volume.array, volume.grid, own, fill, threads), own)
+        # Slices are weighted as they come from the file: a CT in full need not lie in memory.
+        by_slice = is_parallel(volume.grid, own) and not is_same_grid(volume.grid, own)
+        voxels: Any = volume.slices if by_slice else volume.array
+        placed[role] = (resample(voxels, volume.grid, own, fill, threads), own)
     return placed
 
 
 def _volume_record(
     path: Path, array: npt.NDArray[Any], grid: Grid, volume: SeriesVolume, overlap: float | None
 ) -> Volume:
+    from petct_cli.volume.resample import is_same_grid
+
     stack = volume.stack
     geometry: dict[str, Any] = {
         "verdict": stack.verdict,
         "deviation_mm": round(stack.deviation_mm, 4),
         "native_shape": list(volume.grid.shape),
         "native_spacing_mm": _rounded(volume.grid.spacing_mm),
-        "resampled": array is not volume.array or stack.verdict == "uneven",
+        "resampled": not is_same_grid(volume.grid, grid) or stack.verdict == "uneven",
     }
     if stack.tilt_deg:
         geometry["tilt_deg"] = round(stack.tilt_deg, 3)

@@ -25,20 +25,26 @@ def resample(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float, t
     Parameters
     ----------
     array
-        Shape ``source.shape``, axes (z, y, x).
+        Shape ``source.shape``, axes (z, y, x). Where the grids are parallel and differ, anything that gives its slices
+        by number will do.
     fill
         Value where the centre of an output voxel lies outside of the source volume.
     threads
         How many to use; the result does not depend on it.
     """
-    if source.shape == target.shape and np.allclose(source.affine, target.affine, atol=1e-6):
+    if is_same_grid(source, target):
         return array
-    if _is_parallel(source, target):
+    if is_parallel(source, target):
         return _separable(array, source, target, fill, threads)
     return _oblique(array, source, target, fill)
 
 
-def _is_parallel(source: Grid, target: Grid) -> bool:
+def is_same_grid(one: Grid, other: Grid) -> bool:
+    """Say whether voxels of two grids lie at the same places."""
+    return one.shape == other.shape and np.allclose(one.affine, other.affine, atol=1e-6)
+
+
+def is_parallel(source: Grid, target: Grid) -> bool:
     relative = np.linalg.solve(source.affine[:3, :3], target.affine[:3, :3])
     steps = np.abs(relative).max(axis=0)
     off_axis = relative - np.diag(np.diag(relative))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,57 @@ AIR_HU = -1024
 """What lies outside of a CT, and stands in for its padding."""
 
 
+Plane = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A volume that is read slice by slice, when a slice is asked for.
+
+    Attributes
+    ----------
+    read
+        Returns slice z, shape ``shape[1:]``; threads may call it.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    read: Callable[[int], Plane]
+
+    def __getitem__(self, z: int) -> Plane:
+        return self.read(z)
+
+    def whole(self, threads: int) -> npt.NDArray[Any]:
+        """Return all slices as one array."""
+        array = np.empty(self.shape, self.dtype)
+
+        def fill(z: int) -> None:
+            array[z] = self.read(z)
+
+        in_threads(fill, range(len(array)), threads)
+        return array
+
+
 @dataclass(frozen=True)
 class SeriesVolume:
-    """A series as stored: `array` on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices."""
+    """A series on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices.
 
-    array: npt.NDArray[Any]
+    Attributes
+    ----------
+    slices
+        The voxels, read when they are asked for: faults of the pixels show only then.
+    """
+
+    slices: Slices
     grid: Grid
     stack: Stack
     suv: SuvResult | None = None
+    threads: int = 1
+
+    @cached_property
+    def array(self) -> npt.NDArray[Any]:
+        """All voxels, axes (z, y, x)."""
+        return self.slices.whole(self.threads)
 
 
 def read_ct(instances: Sequence[Instance], files: InputFiles | None = None) -> SeriesVolume:
@@ -52,15 +96,13 @@ def read_ct(instances: Sequence[Instance], files: InputFiles | None = None) -> S
     """
     files = files or InputFiles()
     stack, ordered = _ordered(instances, "CT")
-    volume = np.empty((len(ordered), *ordered[0].shape), np.int16)
 
-    def fill(z: int) -> None:
+    def read(z: int) -> Plane:
         instance = ordered[z]
         slope, intercept = _rescale(instance)
-        _hounsfield(stored_values(instance, files.read(instance.path)), slope, intercept, instance, volume[z])
+        return _hounsfield(stored_values(instance, files.read(instance.path)), slope, intercept, instance)
 
-    in_threads(fill, range(len(ordered)), files.threads)
-    return _volume(volume, stack, None)
+    return _volume(Slices((len(ordered), *ordered[0].shape), np.dtype(np.int16), read), stack, None, files.threads)
 
 
 def read_pet(instances: Sequence[Instance], files: InputFiles | None = None) -> SeriesVolume:
@@ -80,18 +122,16 @@ def read_pet(instances: Sequence[Instance], files: InputFiles | None = None) -> 
     stack, ordered = _ordered(instances, "PET")
     suv = suv_factors(pet_headers([instance.header for instance in ordered]))
     factors = suv.factors(len(ordered))
-    volume = np.empty((len(ordered), *ordered[0].shape), np.float32)
 
-    def fill(z: int) -> None:
+    def read(z: int) -> Plane:
         instance, factor = ordered[z], factors[z]
         slope, intercept = _rescale(instance)
-        stored = stored_values(instance, files.read(instance.path))
-        np.multiply(stored, np.float32(slope * factor), out=volume[z])
+        suv_plane = np.multiply(stored_values(instance, files.read(instance.path)), np.float32(slope * factor))
         if intercept:
-            volume[z] += np.float32(intercept * factor)
+            suv_plane += np.float32(intercept * factor)
+        return suv_plane
 
-    in_threads(fill, range(len(ordered)), files.threads)
-    return _volume(volume, stack, suv)
+    return _volume(Slices((len(ordered), *ordered[0].shape), np.dtype(np.float32), read), stack, suv, files.threads)
 
 
 def _ordered(instances: Sequence[Instance], what: str) -> tuple[Stack, list[Instance]]:
@@ -109,14 +149,26 @@ def _ordered(instances: Sequence[Instance], what: str) -> tuple[Stack, list[Inst
     return stack, [instances[i] for i in stack.order]
 
 
-def _volume(array: npt.NDArray[Any], stack: Stack, suv: SuvResult | None) -> SeriesVolume:
-    if stack.verdict == "uneven":
-        array = even_slices(array, stack.positions, stack.grid.shape[0])
-    array, grid = to_canonical(array, stack.grid)
-    _, order, flips = canonical_axes(stack.grid)
+def _volume(slices: Slices, stack: Stack, suv: SuvResult | None, threads: int = 1) -> SeriesVolume:
+    grid, order, flips = canonical_axes(stack.grid)
+    if stack.verdict == "uneven" or order[0] != 0:
+        array = slices.whole(threads)
+        if stack.verdict == "uneven":
+            array = even_slices(array, stack.positions, stack.grid.shape[0])
+        canonical = Slices(grid.shape, slices.dtype, to_canonical(array, stack.grid)[0].__getitem__)
+    else:
+        last = grid.shape[0] - 1
+        turn = slice(None, None, -1)
+        steps = tuple(turn if flip else slice(None) for flip in flips[1:])
+
+        def read(z: int) -> Plane:
+            plane = slices.read(last - z if flips[0] else z)
+            return (plane if order[1] == 1 else plane.T)[steps]
+
+        canonical = Slices(grid.shape, slices.dtype, read)
     if suv is not None and suv.per_slice is not None and flips[order.index(0)]:
         suv = replace(suv, per_slice=suv.per_slice[::-1])
-    return SeriesVolume(array, grid, stack, suv)
+    return SeriesVolume(canonical, grid, stack, suv, threads)
 
 
 def _rescale(instance: Instance) -> tuple[float, float]:
@@ -135,20 +187,18 @@ def _as_stored(padding: float, stored: npt.NDArray[Any]) -> float:
     return padding - span if padding > limits.max else padding + span if padding < limits.min else padding
 
 
-def _hounsfield(
-    stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance, out: npt.NDArray[np.int16]
-) -> None:
-    """Write stored values as HU to `out`."""
+def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[np.int16]:
+    """Return stored values as HU."""
     limits = np.iinfo(np.int16)
     low, high = int(stored.min()), int(stored.max())
     padding = number(instance.header, "PixelPaddingValue")
     is_shift = slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max
+    hu: npt.NDArray[Any]
     if is_shift and limits.min <= low + intercept and high + intercept <= limits.max and stored.itemsize == 2:
         # The sum fits, so that arithmetic modulo 2^16 gives it, whatever type the stored values have.
-        np.add(stored.view(np.int16), np.int16(intercept), out=out)
+        hu = stored.view(np.int16) + np.int16(intercept)
         if padding is None or low + intercept >= AIR_HU:
-            return
-        hu: npt.NDArray[Any] = out
+            return hu
     elif is_shift:
         hu = stored.astype(np.int32) + int(intercept)
     else:
@@ -158,5 +208,4 @@ def _hounsfield(
         first, last = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
         # Some files declare a value that their tissue has too: only what can be none counts as padding.
         hu[(stored >= first) & (stored <= last) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
-    if hu is not out:
-        np.copyto(out, np.clip(hu, limits.min, limits.max), casting="unsafe")
+    return hu if hu.dtype == np.int16 else np.clip(hu, limits.min, limits.max).astype(np.int16)
