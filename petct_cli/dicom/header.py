@@ -75,7 +75,7 @@ class Header:
     def __contains__(self, tag: int) -> bool:
         return tag in self._table
 
-    def is_start_of(self, data: Buffer) -> bool:
+    def is_start_of(self, data: Buffer | memoryview) -> bool:
         """Say whether a file begins with these bytes."""
         return data[: len(self._data)] == self._data
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
     from pydicom.tag import BaseTag
 
+FileBytes = Buffer | memoryview
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DICOMDIR = "1.2.840.10008.1.3.10"
@@ -213,7 +214,7 @@ def _expected_bytes(instance: Instance) -> int:
     return rows * columns * frames * samples * ((integer(instance.header, "BitsAllocated") or 16) // 8)
 
 
-def stored_values(instance: Instance, data: Buffer | None = None) -> npt.NDArray[Any]:
+def stored_values(instance: Instance, data: FileBytes | None = None) -> npt.NDArray[Any]:
     """Return the stored values of a single-frame greyscale image, shape (rows, columns); they may not be writable.
 
     16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond Bits Stored
@@ -293,7 +294,7 @@ def _inflated(instance: Instance) -> npt.NDArray[Any]:
         raise RecordError("dicom_undecodable", f"{instance.path}: the deflated data set does not unpack") from None
 
 
-def _decoded(instance: Instance, data: Buffer, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _decoded(instance: Instance, data: FileBytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     from petct_cli.dicom.decode import RAW_WORDS, FrameForm, UndecodableError, decode_frame, fragments
 
     rows, columns = instance.shape

@@ -1,7 +1,8 @@
 """Resampling axis by axis: weights along each axis, and their application with the same result on any machine.
 
 Integers (CT) are weighted in integers: weights are multiples of 1/4096 that sum to 1, every product and sum fits the
-mantissa it is made in, and so neither the order of additions, nor fused arithmetic, nor the number of threads can show.
+mantissa it is made in, and so neither the order of additions, nor fused arithmetic, nor the number of threads can show:
+matrix products may do the work, whatever the machine makes of them.
 Floating-point volumes are added up in one fixed order.
 """
 
@@ -22,7 +23,7 @@ _INSIDE = 0.5 + 1e-6
 _UNIT = 4096
 _EXACT_FLOAT32 = (1 << 24) // _UNIT
 """Integers up to this, weighted, have every sum exact in float32."""
-_COLUMNS_AT_ONCE = 8
+_OUTPUTS_AT_ONCE = 8
 _PLANES_AT_ONCE = 16
 
 
@@ -68,22 +69,16 @@ class AxisWeights:
         return matrix
 
     @cached_property
-    def sparse(self) -> dict[np.dtype[Any], Any]:
-        """`dense` as sparse matrices, by type."""
-        from scipy import sparse
-
-        return {np.dtype(kind): sparse.csr_array(self.dense.astype(kind)) for kind in (np.float32, np.float64)}
-
-    @cached_property
-    def bands(self) -> list[tuple[slice, slice, Array]]:
-        """`dense` transposed and cut: (outputs, inputs, their weights)."""
+    def bands(self) -> dict[np.dtype[Any], list[tuple[slice, slice, npt.NDArray[Any]]]]:
+        """`dense` cut into bands of few outputs, by type: (outputs, inputs, their weights)."""
         found = []
-        for start in range(0, len(self.index), _COLUMNS_AT_ONCE):
-            rows = slice(start, start + _COLUMNS_AT_ONCE)
-            used = np.flatnonzero(self.dense[rows].any(axis=0))
+        for start in range(0, len(self.index), _OUTPUTS_AT_ONCE):
+            outputs = slice(start, start + _OUTPUTS_AT_ONCE)
+            used = np.flatnonzero(self.dense[outputs].any(axis=0))
             inputs = slice(int(used[0]), int(used[-1]) + 1)
-            found.append((rows, inputs, np.ascontiguousarray(self.dense[rows, inputs].T)))
-        return found
+            found.append((outputs, inputs, self.dense[outputs, inputs]))
+        kinds = (np.dtype(np.float32), np.dtype(np.float64))
+        return {kind: [(outputs, inputs, part.astype(kind)) for outputs, inputs, part in found] for kind in kinds}
 
 
 @lru_cache(maxsize=16)
@@ -125,18 +120,18 @@ Axes = tuple[AxisWeights, AxisWeights, AxisWeights]
 def separable_integers(array: npt.NDArray[Any], axes: Axes, result: npt.NDArray[Any], threads: int) -> None:
     """Fill `result` (the inside of the output, an integer type) from an `array` of 8 or 16-bit integers."""
     z, y, x = axes
-    planes = _Cached(lambda number: _in_plane(array[number], y, x))
 
     def fill(outputs: range) -> None:
-        own = planes.fresh()
+        in_plane = _InPlane(y, x)
+        planes = _Cached(lambda number: in_plane(array[number]))
         for number in outputs:
             taps = [(int(i), p) for i, p in zip(z.index[number], z.parts[number], strict=True) if p]
-            total = own(taps[0][0])
+            total = planes(taps[0][0])
             if len(taps) > 1:
                 total = total * (taps[0][1] / _UNIT)
                 for index, part in taps[1:]:
-                    total += own(index) * (part / _UNIT)
-            own.forget_before(taps[0][0])
+                    total += planes(index) * (part / _UNIT)
+            planes.forget_before(taps[0][0])
             # A mean of integers lies within their range: there is nothing to clip.
             mean = total * (1.0 / (_UNIT * _UNIT))
             np.copyto(result[number], np.rint(mean, out=mean), casting="unsafe")
@@ -144,30 +139,46 @@ def separable_integers(array: npt.NDArray[Any], axes: Axes, result: npt.NDArray[
     in_threads(fill, _runs(len(z.index), threads), threads)
 
 
-def _in_plane(plane: npt.NDArray[Any], y: AxisWeights, x: AxisWeights) -> Array:
-    """Return one slice on the output's rows and columns, in units of 1/4096^2, exact."""
-    fits = -_EXACT_FLOAT32 <= int(plane.min()) and int(plane.max()) <= _EXACT_FLOAT32
-    kind = np.dtype(np.float32 if fits else np.float64)
-    rows = (y.sparse[kind] @ plane.astype(kind)).astype(np.float64, copy=False)
-    done = np.empty((len(rows), len(x.index)))
-    for outputs, inputs, parts in x.bands:
-        np.matmul(rows[:, inputs], parts, out=done[:, outputs])
-    return done
+class _InPlane:
+    """Weights slices along their rows and columns, in memory that is used again for each."""
+
+    def __init__(self, y: AxisWeights, x: AxisWeights) -> None:
+        self._y, self._x = y, x
+        self._plane = {kind: np.empty((y.count, x.count), kind) for kind in y.bands}
+        self._rows = {kind: np.empty((len(y.index), x.count), kind) for kind in y.bands}
+
+    def __call__(self, plane: npt.NDArray[Any]) -> Array:
+        """Return one slice on the output's rows and columns, in units of 1/4096^2, exact."""
+        fits = -_EXACT_FLOAT32 <= int(plane.min()) and int(plane.max()) <= _EXACT_FLOAT32
+        kind, double = np.dtype(np.float32 if fits else np.float64), np.dtype(np.float64)
+        values, rows = self._plane[kind], self._rows[kind]
+        np.copyto(values, plane)
+        for outputs, inputs, parts in self._y.bands[kind]:
+            np.matmul(parts, values[inputs], out=rows[outputs])
+        if fits:
+            np.copyto(self._rows[double], rows)
+        rows = self._rows[double]
+        done = np.empty((len(rows), len(self._x.index)))
+        for outputs, inputs, parts in self._x.bands[double]:
+            np.matmul(rows[:, inputs], parts.T, out=done[:, outputs])
+        return done
 
 
 def separable_floats(array: npt.NDArray[Any], axes: Axes, result: npt.NDArray[Any], threads: int) -> None:
     """Fill `result` (the inside of the output) from an `array` of any type, in float32."""
     z, y, x = axes
-    planes = _Cached(lambda number: _weighted(_weighted(array[number].astype(np.float32), y).T, x).T)
+
+    def in_plane(number: int) -> npt.NDArray[np.float32]:
+        return _weighted(_weighted(array[number].astype(np.float32), y).T, x).T
 
     def fill(outputs: range) -> None:
-        own = planes.fresh()
+        planes = _Cached(in_plane)
         for number in outputs:
             taps = [(int(i), np.float32(w)) for i, w in zip(z.index[number], z.weight[number], strict=True) if w]
-            total = own(taps[0][0]) * taps[0][1]
+            total = planes(taps[0][0]) * taps[0][1]
             for index, weight in taps[1:]:
-                total += own(index) * weight
-            own.forget_before(taps[0][0])
+                total += planes(index) * weight
+            planes.forget_before(taps[0][0])
             result[number] = as_type(total, result.dtype)
 
     in_threads(fill, _runs(len(z.index), threads), threads)
@@ -193,9 +204,6 @@ class _Cached:
         if number not in self._made:
             self._made[number] = self._make(number)
         return self._made[number]
-
-    def fresh(self) -> _Cached:
-        return _Cached(self._make)
 
     def forget_before(self, number: int) -> None:
         for old in [known for known in self._made if known < number]:

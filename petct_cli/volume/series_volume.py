@@ -126,7 +126,7 @@ def read_pet(instances: Sequence[Instance], files: InputFiles | None = None) -> 
     def read(z: int) -> Plane:
         instance, factor = ordered[z], factors[z]
         slope, intercept = _rescale(instance)
-        suv_plane = np.multiply(stored_values(instance, files.read(instance.path)), np.float32(slope * factor))
+        suv_plane: Plane = np.multiply(stored_values(instance, files.read(instance.path)), np.float32(slope * factor))
         if intercept:
             suv_plane += np.float32(intercept * factor)
         return suv_plane
@@ -162,8 +162,9 @@ def _volume(slices: Slices, stack: Stack, suv: SuvResult | None, threads: int = 
         steps = tuple(turn if flip else slice(None) for flip in flips[1:])
 
         def read(z: int) -> Plane:
-            plane = slices.read(last - z if flips[0] else z)
-            return (plane if order[1] == 1 else plane.T)[steps]
+            plane: Plane = slices.read(last - z if flips[0] else z)
+            turned: Plane = (plane if order[1] == 1 else plane.T)[steps]
+            return turned
 
         canonical = Slices(grid.shape, slices.dtype, read)
     if suv is not None and suv.per_slice is not None and flips[order.index(0)]:
@@ -188,7 +189,7 @@ def _as_stored(padding: float, stored: npt.NDArray[Any]) -> float:
 
 
 def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[np.int16]:
-    """Return stored values as HU."""
+    """Return stored values as HU, int16."""
     limits = np.iinfo(np.int16)
     low, high = int(stored.min()), int(stored.max())
     padding = number(instance.header, "PixelPaddingValue")
@@ -208,4 +209,5 @@ def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instan
         first, last = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
         # Some files declare a value that their tissue has too: only what can be none counts as padding.
         hu[(stored >= first) & (stored <= last) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
-    return hu if hu.dtype == np.int16 else np.clip(hu, limits.min, limits.max).astype(np.int16)
+    clipped: npt.NDArray[Any] = hu if hu.dtype == np.int16 else np.clip(hu, limits.min, limits.max).astype(np.int16)
+    return clipped
