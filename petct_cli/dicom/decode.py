@@ -210,7 +210,7 @@ def _jpeg_2000(stream: bytes, form: FrameForm) -> Decoded:
     return values, precision, bool(signed) and form.signed
 
 
-def _jpeg_xl(stream: bytes, form: FrameForm) -> Decoded:
+def _jpeg_xl(stream: bytes, _form: FrameForm) -> Decoded:
     from imagecodecs import jpegxl_decode
 
     values = np.asarray(jpegxl_decode(stream, numthreads=1))

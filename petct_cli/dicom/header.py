@@ -1,7 +1,7 @@
 """A DICOM header that stays raw: values are decoded when they are asked for, by tag.
 
-Reading a header of 80 elements this way costs a fraction of building 80 objects, and a series has hundreds of headers of
-which a few values each are looked at. What is odd (big endian, deflated, no File Meta Information, elements out of
+Reading a header of 80 elements this way costs a fraction of building 80 objects, and a series has hundreds of headers
+of which a few values each are looked at. What is odd (big endian, deflated, no File Meta Information, elements out of
 order, a VR that the standard does not know, damage) is left to pydicom; `petct_cli.dicom.values` reads both.
 """
 

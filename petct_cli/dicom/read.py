@@ -217,8 +217,8 @@ def _expected_bytes(instance: Instance) -> int:
 def stored_values(instance: Instance, data: FileBytes | None = None) -> npt.NDArray[Any]:
     """Return the stored values of a single-frame greyscale image, shape (rows, columns); they may not be writable.
 
-    16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond Bits Stored
-    (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
+    16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond Bits
+    Stored (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
 
     Parameters
     ----------

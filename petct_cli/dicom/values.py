@@ -1,6 +1,7 @@
 """Plain Python values out of DICOM data elements: absent, empty and malformed all read as None.
 
-A data set is a raw `petct_cli.dicom.header.Header`, or pydicom's where the file was odd. Malformed values never reach a message: pydicom quotes them in its exceptions, and they may name a patient.
+A data set is a raw `petct_cli.dicom.header.Header`, or pydicom's where the file was odd. Malformed values never reach a
+message: pydicom quotes them in its exceptions, and they may name a patient.
 """
 
 from __future__ import annotations

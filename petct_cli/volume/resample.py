@@ -1,8 +1,8 @@
 """Volumes from one grid to another: linear where samples get denser, box-averaged where they get sparser.
 
 Along each axis an output voxel is the mean of the input's linear interpolation over a width that grows with its own, so
-that coarser grids average noise away instead of picking samples. Grids with parallel axes are done axis
-by axis (`petct_cli.volume.separable`); others (oblique against straight, gantry tilt) go through SimpleITK after a Gaussian.
+that coarser grids average noise away instead of picking samples. Grids with parallel axes are done axis by axis
+(`petct_cli.volume.separable`); others (oblique against straight, gantry tilt) go through SimpleITK after a Gaussian.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def is_same_grid(one: Grid, other: Grid) -> bool:
 
 
 def is_parallel(source: Grid, target: Grid) -> bool:
+    """Say whether the axes of two grids run the same way, as near as it shows in their voxels."""
     relative = np.linalg.solve(source.affine[:3, :3], target.affine[:3, :3])
     steps = np.abs(relative).max(axis=0)
     off_axis = relative - np.diag(np.diag(relative))

@@ -149,7 +149,7 @@ class _InPlane:
 
     def __call__(self, plane: npt.NDArray[Any]) -> Array:
         """Return one slice on the output's rows and columns, in units of 1/4096^2, exact."""
-        fits = -_EXACT_FLOAT32 <= int(plane.min()) and int(plane.max()) <= _EXACT_FLOAT32
+        fits = int(plane.min()) >= -_EXACT_FLOAT32 and int(plane.max()) <= _EXACT_FLOAT32
         kind, double = np.dtype(np.float32 if fits else np.float64), np.dtype(np.float64)
         values, rows = self._plane[kind], self._rows[kind]
         np.copyto(values, plane)
