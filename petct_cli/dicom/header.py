@@ -35,6 +35,9 @@ _IMPLICIT_LE, _EXPLICIT_LE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 # JPEG family and RLE, deflated frames: each compressed syntax has an explicit little-endian data set (PS3.5 A.4).
 _COMPRESSED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.8.")
 _TRANSFER_SYNTAX, _MEDIA_CLASS, _CHARSET = 0x00020010, 0x00020002, 0x00080005
+_SIGN = 0x00280103
+# What the dictionary calls "US or SS": the sign of the pixels decides (PS3.5 annex A.1).
+_SIGNED_AS_PIXELS = frozenset(range(0x00280106, 0x00280112)) | {0x00280120, 0x00280121}
 _LONG_TEXT = frozenset({b"LT", b"ST", b"UT", b"UR"})
 _BINARY = {b"US": "H", b"SS": "h", b"UL": "L", b"SL": "l", b"FL": "f", b"FD": "d", b"UV": "Q", b"SV": "q"}
 _OPAQUE = frozenset({b"SQ", b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"AT"})
@@ -72,8 +75,9 @@ class Header:
         own = table.get(_CHARSET)
         self._charset = charset if own is None else data[own.value : own.value_end]
 
-    def __contains__(self, tag: int) -> bool:
-        return tag in self._table
+    def tags(self) -> Iterable[int]:
+        """Return the tags of all elements."""
+        return self._table.keys()
 
     def is_start_of(self, data: Buffer | memoryview) -> bool:
         """Say whether a file begins with these bytes."""
@@ -90,6 +94,8 @@ class Header:
         if element is None:
             return ()
         vr = element.vr if element.vr != b"UN" else vr_of(tag)
+        if vr == b"US" and tag in _SIGNED_AS_PIXELS and not self._explicit and self.raw(_SIGN) == b"\1\0":
+            vr = b"SS"
         return _strings(vr, self._data[element.value : element.value_end], self._charset)
 
     def items(self, tag: int) -> list[Header]:
@@ -246,7 +252,7 @@ def _syntax_at(element: Element, layout: _Layout) -> Syntax:
 def _layout_of(data: bytes, *, whole: bool) -> _Layout:
     if data[_PREAMBLE - 4 : _PREAMBLE] != b"DICM":
         raise UndecidedError
-    meta, body = _elements(data, _PREAMBLE, EXPLICIT, 0x00030000, whole=whole)
+    meta, body = _elements(data, _PREAMBLE, EXPLICIT, range(0x00020000, 0x00030000), whole=whole)
     named = next((element for element in meta if element.tag == _TRANSFER_SYNTAX), None)
     transfer_syntax = "" if named is None else data[named.value : named.value_end].decode("latin-1").strip(" \0")
     if transfer_syntax == _IMPLICIT_LE:
@@ -257,7 +263,7 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
         raise UndecidedError
     if named is None or (data[body + 4 : body + 6] in KNOWN_VRS) != syntax.explicit:
         raise UndecidedError  # some files lie about their syntax
-    elements, stop = _elements(data, body, syntax, min(PIXEL_TAGS), whole=whole)
+    elements, stop = _elements(data, body, syntax, range(0x00030000, min(PIXEL_TAGS)), whole=whole)
     everything = [*meta, *elements]
     ranges = [slice(element.start, element.value) for element in everything]
     ranges += [slice(element.value_end, element.end) for element in everything if element.undefined]
@@ -268,10 +274,10 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
     return _Layout(stop, head, between, between(data), Table(everything), undefined, syntax, transfer_syntax)
 
 
-def _elements(data: bytes, position: int, syntax: Syntax, limit: int, *, whole: bool) -> tuple[list[Element], int]:
-    """Return the elements up to the tag `limit`, which must ascend, and where the first one beyond them starts."""
+def _elements(data: bytes, position: int, syntax: Syntax, tags: range, *, whole: bool) -> tuple[list[Element], int]:
+    """Return the elements among `tags`, which must ascend, and where the first one beyond them starts."""
     found: list[Element] = []
-    before, end, explicit = -1, len(data), syntax.explicit
+    before, last, end, explicit = tags.start - 1, tags.stop - 1, len(data), syntax.explicit
     unpack_head = (_EXPLICIT_HEAD if explicit else _IMPLICIT_HEAD).unpack_from
     while True:
         if position == end and whole:
@@ -282,7 +288,7 @@ def _elements(data: bytes, position: int, syntax: Syntax, limit: int, *, whole: 
         else:
             group, number, length = unpack_head(data, position)
         tag = group << 16 | number
-        if tag >= limit:
+        if tag > last:
             return found, position
         if tag <= before or tag == SEQUENCE_END or (explicit and vr not in KNOWN_VRS):
             raise UndecidedError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def text(dataset: Dataset, keyword: str) -> str | None:
     value = _value(dataset, keyword)
     if value is None:
         return None
-    if not isinstance(value, str) and hasattr(value, "__len__") and not isinstance(value, bytes):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         value = value[0] if len(value) else None
     cleaned = _as_text(value)
     return cleaned or None
@@ -60,7 +61,7 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     value = _value(dataset, keyword)
     if value is None:
         return ()
-    many = [value] if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__") else list(value)
+    many = list(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
     return tuple(cleaned for cleaned in map(_as_text, many) if cleaned)
 
 
