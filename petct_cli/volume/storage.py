@@ -22,6 +22,8 @@ from petct_cli.volume import nifti
 CHUNK = (32, 64, 64)
 """Chunks have at most this shape: near a training crop. An axis is cut into even parts, for padding costs time."""
 _BLOCK_SLICES = 10
+_SPECIAL_AT, _SPECIAL_ZERO = 31, 1
+_ZERO_OFFSET = np.int64(_SPECIAL_ZERO << 56) | np.int64(-1 << 63)
 _AFFINE_KEY = "affine_lps"
 SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 """File name suffix of each ``--format``."""
@@ -98,19 +100,22 @@ def _filled(frame: bytes, chunks: list[bytes]) -> list[bytes]:
     """Return the pieces of the contiguous frame that an `empty` one becomes with these chunks.
 
     blosc2 itself takes four times as long to put compressed chunks into a frame as to compress them. The format is the
-    published "Blosc2 Contiguous Frame Format": header, chunks, a chunk with the offsets of the chunks, trailer.
+    published "Blosc2 Contiguous Frame Format": header, chunks, a chunk with the offsets of the chunks, trailer. Chunks of
+    nothing but zeros are not stored; a mark stands for their offset.
     """
     header_bytes = int.from_bytes(frame[11:15], "big")
     index_bytes = int.from_bytes(frame[header_bytes + 12 : header_bytes + 16], "little")
     trailer = frame[header_bytes + index_bytes :]
-    sizes = np.array([len(chunk) for chunk in chunks], "<i8")
-    offsets = np.cumsum(sizes) - sizes
+    is_zero = np.array([chunk[_SPECIAL_AT] >> 4 & 7 == _SPECIAL_ZERO for chunk in chunks], bool)
+    sizes = np.array([len(chunk) for chunk in chunks], "<i8") * ~is_zero
+    offsets = np.where(is_zero, _ZERO_OFFSET, np.cumsum(sizes) - sizes)
     index = blosc2.compress2(offsets, codec=blosc2.Codec.LZ4, clevel=1, typesize=8, nthreads=1) if chunks else b""
     total = header_bytes + int(sizes.sum()) + len(index) + len(trailer)
     header = bytearray(frame[:header_bytes])
     header[16:24] = total.to_bytes(8, "big")
     header[39:47] = int(sizes.sum()).to_bytes(8, "big")
-    return [bytes(header), *chunks, bytes(index), trailer]
+    stored = [chunk for chunk, zero in zip(chunks, is_zero, strict=True) if not zero]
+    return [bytes(header), *stored, bytes(index), trailer]
 
 
 def _chunk_and_block(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
