@@ -53,8 +53,8 @@ class InputFiles:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             room: mmap.mmap | None = getattr(self._rooms, "room", None)
             if room is None or len(room) < size:
-                # New memory for each file would cost as much as reading it: every page of it is a fault. This one begins at
-                # a page, which is copied to fastest.
+                # New memory for each file would cost as much as reading it: every page of it is a fault. This one
+                # begins at a page, which is copied to fastest.
                 room = self._rooms.room = mmap.mmap(-1, size + size // 8 + 1)
             view, filled = memoryview(room)[:size], 0
             while filled < size and (count := file.readinto(view[filled:])):

@@ -100,8 +100,8 @@ def _filled(frame: bytes, chunks: list[bytes]) -> list[bytes]:
     """Return the pieces of the contiguous frame that an `empty` one becomes with these chunks.
 
     blosc2 itself takes four times as long to put compressed chunks into a frame as to compress them. The format is the
-    published "Blosc2 Contiguous Frame Format": header, chunks, a chunk with the offsets of the chunks, trailer. Chunks of
-    nothing but zeros are not stored; a mark stands for their offset.
+    published "Blosc2 Contiguous Frame Format": header, chunks, a chunk with the offsets of the chunks, trailer. Chunks
+    of nothing but zeros are not stored; a mark stands for their offset.
     """
     header_bytes = int.from_bytes(frame[11:15], "big")
     index_bytes = int.from_bytes(frame[header_bytes + 12 : header_bytes + 16], "little")
