@@ -40,7 +40,7 @@ def main(
     folders = [Path(path) for path in paths or () if not is_manifest(path)]
     with scratch_folder() if folders else nullcontext() as scratch:
         run(
-            Convert(out, grid, form.value, scratch, spare_threads(shared.jobs)),
+            Convert(out, grid, form.value, scratch, spare_threads(shared.jobs) if shared.executor is None else 1),
             _once_each(_studies(paths, folders, scratch)),
             shared,
         )
