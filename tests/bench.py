@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bench_anonymize
+import bench_convert
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as it is for users
@@ -86,17 +87,6 @@ def convert(folder: Path, found: list[Path]) -> None:
                 sitk.WriteImage(reader.Execute(), str(folder / "series.nii"))
 
     compare("convert to SUV on one grid", ours, by_sitk, "SimpleITK to .nii", "studies/s", len(found))
-    program = str(Path(sys.executable).with_name("dcm2niix"))
-    if not Path(program).exists():
-        print(f"{'':<34} dcm2niix is not installed: not compared")
-        return
-
-    def by_dcm2niix() -> None:
-        for study in found:
-            command = [program, "-o", str(folder), "-z", "n", "-w", "1", str(study)]
-            subprocess.run(command, capture_output=True, check=True)
-
-    compare("convert to SUV on one grid", ours, by_dcm2niix, "dcm2niix to .nii", "studies/s", len(found))
 
 
 def score() -> None:
@@ -166,6 +156,7 @@ def main() -> None:
         found = studies(folder)
         bench_anonymize.bench(folder, found)
         convert(folder, found)
+        bench_convert.bench(folder)
     pair()
     if importlib.util.find_spec("rouge_score"):
         score()

@@ -24,6 +24,7 @@ from in_process import petct_here
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_array
 from petct_cli.core.records import Series, Study, Volume
+from petct_cli.dicom.input_files import InputFiles
 from petct_cli.dicom.scan import scan_studies, study_id
 from petct_cli.stages.convert import Convert
 from petct_cli.stages.convert_rules import parse_grid
@@ -431,6 +432,41 @@ def test_kill_in_the_middle_then_the_same_command(petct: Petct, tmp_path: Path) 
     assert result.stdout.splitlines(keepends=True)[:3] == first
     assert len(result.records) == 12
     assert len(list((tmp_path / "out").iterdir())) == 12
+
+
+@pytest.mark.parametrize("grid", ["pet", "ct", "iso:5", "native"])
+def test_threads_do_not_show(tmp_path: Path, grid: str) -> None:
+    make_study(tmp_path / "in")
+    (study,) = scan_studies([tmp_path / "in"])
+    made = []
+    for threads in (1, 3):
+        (record,) = Convert(tmp_path / "out", grid, threads=threads)(study)
+        folder = tmp_path / "out" / study.id
+        made.append((record, {path.name: path.read_bytes() for path in folder.iterdir()}))
+        shutil.rmtree(folder)
+    assert made[0] == made[1]
+
+
+def test_inputs_are_read_again_only_to_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_study(tmp_path / "in")
+    reads: list[Path] = []
+    original = InputFiles._read
+
+    def counted(self: InputFiles, path: Path) -> Any:
+        reads.append(path)
+        return original(self, path)
+
+    monkeypatch.setattr(InputFiles, "_read", counted)
+    first = converted(tmp_path / "out", tmp_path / "in")
+    assert sorted(reads) == sorted(path for path in (tmp_path / "in").rglob("*") if path.is_file())
+    reads.clear()
+    assert converted(tmp_path / "out", tmp_path / "in") == first
+    assert len(reads) == 20
+    # One byte of one slice: what is finished is of another input.
+    changed = tmp_path / "in/ct/IM0004"
+    changed.write_bytes(changed.read_bytes()[:-1] + b"\1")
+    again = converted(tmp_path / "out", tmp_path / "in")
+    assert again.provenance[0].inputs_sha256 != first.provenance[0].inputs_sha256
 
 
 def test_full_disk_and_unwritable_output(petct: Petct, tmp_path: Path) -> None:

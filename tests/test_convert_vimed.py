@@ -163,7 +163,7 @@ def test_rows_that_are_no_study(release: Release) -> None:
 @pytest.mark.parametrize(
     ("code", "fault"),
     [
-        ("input_unreadable", "missing"),
+        ("array_missing", "missing"),
         ("array_damaged", "cut"),
         ("array_damaged", "key"),
         ("array_damaged", "pickle"),

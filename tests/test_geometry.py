@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from petct_cli.core.errors import RecordError
 from petct_cli.volume.geometry import Grid, SlicePlane, extent_mm, stack_slices, to_canonical
 from petct_cli.volume.resample import even_slices, isotropic_grid, resample, straight_grid
+from petct_cli.volume.separable import AxisWeights, axis_weights, separable_integers
 
 PLANE = SlicePlane((0, 0, 0), (1, 0, 0), (0, 1, 0), (2.0, 1.5), (4, 5))
 
@@ -273,3 +275,48 @@ def test_isotropic_grid_covers_the_same_box() -> None:
     assert (new_low <= low).all()
     assert (high <= new_high).all()
     np.testing.assert_allclose(new_low + new_high, low + high)
+
+
+def exact_by_fractions(array: np.ndarray, axes: tuple[AxisWeights, ...]) -> np.ndarray:
+    """What `separable_integers` promises, in Python's own integers."""
+    total = array.astype(object)
+    for axis, weights in enumerate(axes):
+        total = np.moveaxis(np.tensordot(weights.dense.astype(int).astype(object), total, (1, axis)), 0, axis)
+    return total
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.tuples(*[st.integers(2, 9)] * 3),
+    st.tuples(*[st.integers(1, 12)] * 3),
+    st.tuples(*[st.floats(0.3, 4.0)] * 3),
+    st.sampled_from([(np.int16, 4096), (np.int16, 32767), (np.uint16, 65535), (np.uint8, 255)]),
+    st.integers(0, 99),
+)
+def test_integers_are_weighted_exactly(
+    shape: tuple[int, ...], out: tuple[int, ...], scale: tuple[float, ...], kind: tuple[type, int], seed: int
+) -> None:
+    """Whatever the order of additions: the result is the exact weighted mean, rounded half to even."""
+    dtype, most = kind
+    lowest = max(-most, int(np.iinfo(dtype).min))
+    array = np.random.default_rng(seed).integers(lowest, most, shape, endpoint=True).astype(dtype)
+    axes = tuple(axis_weights(n, m, s, -0.4) for n, m, s in zip(shape, out, scale, strict=True))
+    for weights in axes:
+        assert (weights.parts.sum(axis=1) == 4096).all()
+        assert np.abs(weights.parts / 4096 - weights.weight).max(initial=0) <= 1 / 4096
+    inside = [axis.inside.stop - axis.inside.start for axis in axes]
+    result = np.zeros(inside, dtype)
+    separable_integers(array, axes, result, 1)
+    expected = [round(Fraction(int(value), 4096**3)) for value in exact_by_fractions(array, axes).ravel()]
+    np.testing.assert_array_equal(result.ravel(), expected)
+    again = np.zeros(inside, dtype)
+    separable_integers(array, axes, again, 3)
+    np.testing.assert_array_equal(again, result)
+
+
+def test_threads_do_not_show_in_floats() -> None:
+    array = np.random.default_rng(0).random((40, 20, 20)).astype(np.float32)
+    source = Grid((40, 20, 20), np.diag([1.0, 1.0, 1.0, 1.0]))
+    target = Grid((70, 13, 9), np.diag([0.5, 1.5, 2.3, 1.0]))
+    one, many = (resample(array, source, target, 0.0, threads) for threads in (1, 3))
+    assert one.tobytes() == many.tobytes()

@@ -110,7 +110,9 @@ def write(folder: Path, slices: Sequence[Slice], modality: str = "CT", **element
 
 def read(slices: Sequence[Slice], **elements: Any) -> SeriesVolume:
     with tempfile.TemporaryDirectory() as folder:
-        return read_ct([read_instance(path) for path in write(Path(folder), slices, **elements)])
+        volume = read_ct([read_instance(path) for path in write(Path(folder), slices, **elements)])
+        volume.load()
+        return volume
 
 
 def places(grid: Grid) -> np.ndarray:

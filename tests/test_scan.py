@@ -192,6 +192,17 @@ def test_a_file_cut_anywhere_is_never_taken_for_whole(tmp_path: Path, share: flo
         stored_values(instance)
 
 
+def test_a_file_that_changes_between_its_header_and_its_pixels(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, "PT", SLICES[:1])
+    instance, whole = read_instance(path), path.read_bytes()
+    place = whole.index(b"BQML")
+    for changed in (whole + b"\0\0", whole[:place] + b"CNTS" + whole[place + 4 :]):
+        path.write_bytes(changed)
+        with pytest.raises(RecordError) as fault:
+            stored_values(instance)
+        assert fault.value.code == "input_changed"
+
+
 @pytest.mark.parametrize("cut", [40, 400])
 def test_damaged_compressed_pixels(tmp_path: Path, cut: int) -> None:
     dataset = image("CT", np.arange(64 * 64).reshape(64, 64) % 251, "1.2.3", 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -181,3 +182,41 @@ def test_missing_file_and_unknown_format(tmp_path: Path) -> None:
         load_volume(tmp_path / "none.b2nd")
     with pytest.raises(UsageError):
         save_volume(tmp_path / "v.mhd", ramp())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.tuples(st.integers(1, 90), st.integers(1, 150), st.integers(1, 150)),
+    dtype=st.sampled_from([np.int16, np.float32, np.float16, np.uint8]),
+    seed=st.integers(0, 9),
+)
+def test_frames_are_what_blosc2_reads(tmp_path: Path, shape: tuple[int, ...], dtype: type, seed: int) -> None:
+    """Any shape: whole, chunk by chunk, with empty regions, and the same bytes whatever the number of threads."""
+    volume = (np.random.default_rng(seed).random(shape) * 200).astype(dtype)
+    volume[: shape[0] // 2] = 0
+    save_volume(tmp_path / "one.b2nd", volume, AFFINE)
+    save_volume(tmp_path / "three.b2nd", volume, AFFINE, threads=3)
+    data = (tmp_path / "one.b2nd").read_bytes()
+    assert data == (tmp_path / "three.b2nd").read_bytes()
+    for stored in (blosc2.open(str(tmp_path / "one.b2nd")), blosc2.ndarray_from_cframe(data)):
+        np.testing.assert_array_equal(stored[:], volume)
+        assert stored.schunk.nchunks == np.prod([-(-n // c) for n, c in zip(shape, stored.chunks, strict=True)])
+        assert (stored.schunk.nbytes, len(data)) == (np.prod(stored.ext_shape) * volume.itemsize, len(data))
+        assert all(c <= most for c, most in zip(stored.chunks, (40, 64, 64), strict=True))
+    # Other programs may go on with the file: a chunk written anew must not disturb the rest.
+    changed = blosc2.open(str(tmp_path / "one.b2nd"), mode="a")
+    changed[: shape[0] // 2 + 1, 0, 0] = 7
+    volume[: shape[0] // 2 + 1, 0, 0] = 7
+    np.testing.assert_array_equal(load_volume(tmp_path / "one.b2nd"), volume)
+    np.testing.assert_array_equal(load_affine(tmp_path / "one.b2nd"), AFFINE)
+
+
+@pytest.mark.parametrize("value", [0, -1024, 3.5, np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_volumes_of_one_value(tmp_path: Path, value: float, dtype: type) -> None:
+    if dtype is np.int16 and not np.isfinite(value):
+        return
+    volume = np.full((70, 65, 33), value, dtype)
+    save_volume(tmp_path / "v.b2nd", volume)
+    np.testing.assert_array_equal(load_volume(tmp_path / "v.b2nd"), volume)
+    assert (tmp_path / "v.b2nd").stat().st_size < volume.nbytes / 50

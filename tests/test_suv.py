@@ -23,7 +23,7 @@ from petct_cli.dicom.values import to_date, to_datetime, to_time
 from petct_cli.volume.body_size import body_weight_factor
 from petct_cli.volume.geometry import SlicePlane, stack_slices
 from petct_cli.volume.nuclides import find_nuclide
-from petct_cli.volume.series_volume import _volume, read_pet
+from petct_cli.volume.series_volume import Slices, _volume, read_pet
 from petct_cli.volume.suv import PetHeader, SuvResult, pet_header, suv_factors
 from petct_cli.volume.suv_private import PrivateSources
 
@@ -468,7 +468,8 @@ def test_per_slice_factors_follow_sagittal_slices() -> None:
     mirrored = stack_slices([SlicePlane((3.0 * k, 0, 0), (0, 1, 0), (0, 0, -1), (2, 2), (3, 4)) for k in range(3)])
     suv = SuvResult("BQML/NONE", None, (1.0, 2.0, 3.0))
     for one, expected in ((stack, (1.0, 2.0, 3.0)), (mirrored, (3.0, 2.0, 1.0))):
-        volume = _volume(np.broadcast_to(np.arange(3.0)[:, None, None], (3, 3, 4)), one, suv)
+        planes = np.broadcast_to(np.arange(3.0)[:, None, None], (3, 3, 4))
+        volume = _volume(Slices((3, 3, 4), planes.dtype, planes.__getitem__), one, suv)
         assert volume.suv is not None
         assert volume.suv.per_slice == expected
         np.testing.assert_array_equal(volume.array[0, 0] + 1, expected)

@@ -12,6 +12,7 @@ from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import Item, as_items, is_manifest, once_each, read_records
 from petct_cli.core.scratch import scratch_folder
+from petct_cli.core.threads import spare_threads
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -61,6 +62,7 @@ def main(
             pet_series=pet_series,
             suv=suv.value,
             assume=tuple(assume or ()),
+            threads=spare_threads(shared.jobs) if shared.executor is None else 1,
         )
         run(stage, once_each(_studies(paths, folders, scratch)), shared)
 

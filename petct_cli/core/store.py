@@ -72,13 +72,16 @@ class Store:
         except (AttributeError, KeyError, TypeError, RecordError):
             return None  # a receipt of another make: the work is done anew
 
-    def once(self, name: str, key: str, build: Callable[[Path], list[Record]]) -> list[Record]:
+    def once(self, name: str, key: str | Callable[[], str], build: Callable[[Path], list[Record]]) -> list[Record]:
         """Return the records of `name`, building it only when it is not finished under `key`.
 
         Parameters
         ----------
         name
             Folder below the root, a single path component (an id from outside may be none).
+        key
+            The key, or what finds it out. The latter is asked before the work only where there is something finished to
+            hold against it, else after: inputs that the work reads anyway need not be read for their hashes first.
         build
             Writes the outputs into the temporary folder it is given and returns the records, which speak of the final
             place (``root / name``).
@@ -90,9 +93,10 @@ class Store:
         RecordError
             ``bad_id`` when `name` cannot be the name of a folder, ``input_unreadable`` when `build` could not read.
         """
-        earlier = self.lookup(name, key)
-        if earlier is not None:
-            return earlier
+        if isinstance(key, str) or self._is_finished(name):
+            earlier = self.lookup(name, key if isinstance(key, str) else key())
+            if earlier is not None:
+                return earlier
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._remove_stale(name)
@@ -102,7 +106,11 @@ class Store:
                     temporary.chmod(0o777 & ~_umask())
                     records = build(temporary)
                     finished = [orjson.loads(encode(record)) for record in records]
-                    receipt = {"key": key, "files": _sizes(temporary), "records": finished}
+                    receipt = {
+                        "key": key if isinstance(key, str) else key(),
+                        "files": _sizes(temporary),
+                        "records": finished,
+                    }
                     self._receipt(temporary).write_bytes(orjson.dumps(receipt))
                     sync_filesystem(temporary)
                     self._replace(temporary, self.root / name)
@@ -113,10 +121,13 @@ class Store:
             raise self._explain(error) from None
         return records
 
+    def _is_finished(self, name: str) -> bool:
+        _check_name(name)
+        return self._receipt(self.root / name).exists()
+
     def withdraw(self, name: str) -> None:
         """Remove the finished work of `name`, whatever key it was finished under; nothing when there is none."""
-        _check_name(name)
-        if self._receipt(self.root / name).exists():
+        if self._is_finished(name):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
     def _explain(self, error: OSError) -> PetctError:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petct_cli.core.errors import InputError
-from petct_cli.dicom.read import DICOMDIR, NotDicomError, UnreadableDicomError, quiet_pydicom, read_header
+from petct_cli.dicom.read import (
+    DICOMDIR,
+    NotDicomError,
+    UnreadableDicomError,
+    file_meta_uid,
+    quiet_pydicom,
+    read_header,
+)
 from petct_cli.dicom.values import items, texts
 
 _RECORDS = "DirectoryRecordSequence"
@@ -30,7 +37,7 @@ def is_dicomdir(path: Path) -> bool:
             header = read_header(file, 0x00020010)
     except (OSError, NotDicomError, UnreadableDicomError):
         return False
-    return str(getattr(getattr(header, "file_meta", None), "MediaStorageSOPClassUID", "")) == DICOMDIR
+    return file_meta_uid(header, "MediaStorageSOPClassUID") == DICOMDIR
 
 
 def contents(path: Path) -> Contents:

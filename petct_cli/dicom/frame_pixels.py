@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from petct_cli.core.errors import RecordError
-from petct_cli.dicom.read import DEFLATED, Instance, read_instance, stored_values
-from petct_cli.dicom.values import integer
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+from petct_cli.dicom.read import DEFLATED, Instance, decoded_values, inflated_pixels, native_values
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 """How a JPEG or JPEG-LS image, and a JPEG 2000 codestream, begin."""
-_PIXEL_KEYWORDS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 Fragment = tuple[int, int]
 
 
@@ -52,9 +44,11 @@ class FrameStore:
             apart, or do not decode. ``dicom_pixel_format``.
         """
         if self._instance.syntax == DEFLATED:
-            return self._single(self._inflated(index))
+            size = len(self._pixels) // self._count
+            return native_values(self._instance, self._pixels[index * size : (index + 1) * size])
         with self._instance.path.open("rb") as file:
-            return self._single(b"".join(_read(file, self._frames[index], self._instance)))
+            stream = b"".join(_read(file, self._frames[index], self._instance))
+        return decoded_values(self._instance, stream)
 
     @cached_property
     def _frames(self) -> list[list[Fragment]]:
@@ -67,30 +61,9 @@ class FrameStore:
             raise RecordError("dicom_undecodable", f"{self._instance.path}: its frames cannot be told apart")
         return found
 
-    def _inflated(self, index: int) -> bytes:
-        size = len(self._pixels) // self._count
-        return self._pixels[index * size : (index + 1) * size]
-
     @cached_property
     def _pixels(self) -> bytes:
-        import pydicom
-
-        try:
-            raw = bytes(pydicom.dcmread(self._instance.path).PixelData)
-        except Exception:  # zlib and pydicom each have their own words for a damaged stream
-            message = f"{self._instance.path}: the deflated data set does not unpack"
-            raise RecordError("dicom_undecodable", message) from None
-        return raw
-
-    def _single(self, encoded: bytes) -> npt.NDArray[np.generic]:
-        """Decode by way of a single-frame file, so that frames go through what decodes every other image."""
-        with tempfile.TemporaryDirectory(prefix="petct-frame-") as folder:
-            path = Path(folder) / "frame"
-            _as_single(self._instance, encoded).save_as(path, enforce_file_format=True)
-            try:
-                return stored_values(read_instance(path))
-            except RecordError as error:
-                raise RecordError(error.code, f"{self._instance.path}: a frame does not decode") from None
+        return inflated_pixels(self._instance)
 
 
 def frames_of_fragments(
@@ -166,24 +139,3 @@ def _read(file: BinaryIO, fragments: Sequence[Fragment], instance: Instance) -> 
         if len(pieces[-1]) < length:
             raise RecordError("dicom_truncated", f"{instance.path}: the file ends before its pixels do")
     return pieces
-
-
-def _as_single(instance: Instance, encoded: bytes) -> Dataset:
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    is_plain = instance.syntax == DEFLATED
-    single: Any = Dataset()
-    single.file_meta = FileMetaDataset()
-    single.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if is_plain else instance.syntax
-    single.file_meta.MediaStorageSOPClassUID = single.SOPClassUID = _SECONDARY_CAPTURE
-    single.file_meta.MediaStorageSOPInstanceUID = single.SOPInstanceUID = "1.2"
-    single.SamplesPerPixel, single.PhotometricInterpretation = 1, "MONOCHROME2"
-    for keyword in _PIXEL_KEYWORDS:
-        value = integer(instance.header, keyword)
-        if value is not None:
-            setattr(single, keyword, value)
-    single.PixelData = encoded if is_plain else encapsulate([encoded])
-    single["PixelData"].VR = "OB" if not is_plain else "OW"
-    return single

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct
 from struct import error as struct_error
-from typing import Any
+from typing import Any, NamedTuple
 
 from petct_cli.dicom.deid.syntax import EXPLICIT, IMPLICIT, DicomSyntaxError, Syntax, element_at
 from petct_cli.dicom.deid.vrs import KNOWN_VRS, LONG_VRS
@@ -21,6 +23,7 @@ from petct_cli.dicom.read import (
     SHORTEST,
     NotDicomError,
     UnreadableDicomError,
+    file_meta_uid,
     looks_like_dicom,
     quiet_pydicom,
     read_header,
@@ -124,24 +127,20 @@ def quick_head(start: bytes, *, whole: bool) -> Head | None:
     UndecidedError
         Not every question has a plain answer in these bytes.
     """
-    if start[SHORTEST - 4 : SHORTEST] != b"DICM":
-        raise UndecidedError
-    try:
-        meta, body = _values(start, SHORTEST, EXPLICIT, _META, _GROUP_2, whole=False)
-        transfer_syntax = meta.get("TransferSyntaxUID", "")
-        if transfer_syntax == _IMPLICIT_LE:
-            syntax = IMPLICIT
-        elif transfer_syntax == _EXPLICIT_LE or transfer_syntax.startswith(_COMPRESSED):
-            syntax = EXPLICIT
-        else:
-            raise UndecidedError
-        # Some files lie about their syntax.
-        if (start[body + 4 : body + 6] in KNOWN_VRS) != syntax.explicit:
-            raise UndecidedError
-        found, _ = _values(start, body, syntax, _WANTED, _GROUP_8_TO_SERIES, whole=whole)
-    except (struct_error, IndexError, DicomSyntaxError):
-        raise UndecidedError from None
-    if meta.get("MediaStorageSOPClassUID") == DICOMDIR:
+    layout = next((one for one in _LAYOUTS if one.between(start) == one.bytes_between), None)
+    if layout is None:
+        try:
+            layout = _layout_of(start, whole=whole)
+        except (struct_error, IndexError, DicomSyntaxError):
+            raise UndecidedError from None
+        if layout.end < len(start):
+            _LAYOUTS.insert(0, layout)
+            del _LAYOUTS[_MOST_LAYOUTS:]
+    elif layout is not _LAYOUTS[0]:
+        _LAYOUTS.remove(layout)
+        _LAYOUTS.insert(0, layout)
+    found = {one.name: _plain(start[one.place], one.own_vr, one.vr) for one in layout.wanted}
+    if found.get("MediaStorageSOPClassUID") == DICOMDIR:
         return None
     return _head(found)
 
@@ -153,16 +152,75 @@ _META: dict[int, tuple[str, bytes]] = {
 }
 
 
-def _values(
-    data: bytes, position: int, syntax: Syntax, wanted: dict[int, tuple[str, bytes]], tags: range, *, whole: bool
-) -> tuple[dict[str, str], int]:
-    """Return the wanted values among `tags`, which must ascend, and where the first element beyond them starts."""
-    found: dict[str, str] = {}
+class _Place(NamedTuple):
+    """Where a wanted value stands, its dictionary's VR and the file's."""
+
+    name: str
+    own_vr: bytes
+    vr: bytes
+    place: slice
+
+
+class _Layout(NamedTuple):
+    """How the head of a file lay, and others of its series lie: bytes between values, and where the wanted stand."""
+
+    between: Callable[[bytes], Any]
+    bytes_between: Any
+    wanted: list[_Place]
+    end: int
+
+
+_MOST_LAYOUTS = 8
+_LAYOUTS: list[_Layout] = []
+
+
+def _layout_of(start: bytes, *, whole: bool) -> _Layout:
+    if start[SHORTEST - 4 : SHORTEST] != b"DICM":
+        raise UndecidedError
+    fixed = [slice(SHORTEST - 4, SHORTEST)]
+    wanted: list[_Place] = []
+    body = _walk(start, SHORTEST, EXPLICIT, _META, _GROUP_2, fixed, wanted, whole=False)
+    named = next((one for one in wanted if one.name == "TransferSyntaxUID"), None)
+    transfer_syntax = "" if named is None else _plain(start[named.place], named.own_vr, named.vr)
+    if transfer_syntax == _IMPLICIT_LE:
+        syntax = IMPLICIT
+    elif transfer_syntax == _EXPLICIT_LE or transfer_syntax.startswith(_COMPRESSED):
+        syntax = EXPLICIT
+    else:
+        raise UndecidedError
+    # Some files lie about their syntax.
+    if named is None or (start[body + 4 : body + 6] in KNOWN_VRS) != syntax.explicit:
+        raise UndecidedError
+    fixed.append(named.place)
+    end = _walk(start, body, syntax, _WANTED, _GROUP_8_TO_SERIES, fixed, wanted, whole=whole)
+    fixed.append(slice(end, end + 4))
+    between = itemgetter(*fixed)
+    return _Layout(between, between(start), wanted, end)
+
+
+def _walk(
+    data: bytes,
+    position: int,
+    syntax: Syntax,
+    wanted: dict[int, tuple[str, bytes]],
+    tags: range,
+    fixed: list[slice],
+    found: list[_Place],
+    *,
+    whole: bool,
+) -> int:
+    """Add the places of the wanted values among `tags`, which must ascend, and of what tells where each element stands.
+
+    Returns
+    -------
+    int
+        Where the first element beyond `tags` starts.
+    """
     before, last, end, explicit = tags.start - 1, tags.stop - 1, len(data), syntax.explicit
     unpack = (_EXPLICIT_HEAD if explicit else _IMPLICIT_HEAD).unpack_from
     while True:
         if position == end and whole:
-            return found, position
+            return position
         start, vr = position, b""
         if explicit:
             group, element, vr, length = unpack(data, position)
@@ -170,21 +228,25 @@ def _values(
             group, element, length = unpack(data, position)
         tag = group << 16 | element
         if tag > last:
-            return found, start
+            return start
         if tag <= before or (explicit and vr not in KNOWN_VRS):
             raise UndecidedError
         before = tag
         if vr in LONG_VRS or (not explicit and length == 0xFFFFFFFF):
-            position = element_at(data, start, end, syntax).end
+            long = element_at(data, start, end, syntax)
+            position = long.end
             if tag in wanted:
                 raise UndecidedError
+            # Where one of undefined length ends, what is in it tells.
+            fixed.append(slice(start, position if long.undefined else long.value))
             continue
         position += 8 + length
         if position > end:
             raise UndecidedError
+        fixed.append(slice(start, start + 8))
         if tag in wanted:
             name, own_vr = wanted[tag]
-            found[name] = _plain(data[start + 8 : position], own_vr, vr or own_vr)
+            found.append(_Place(name, own_vr, vr or own_vr, slice(start + 8, position)))
 
 
 @lru_cache(maxsize=1024)
@@ -232,11 +294,11 @@ def slow_head(path: str | os.PathLike[str]) -> Head | None:
         return None
     except OSError:
         raise UnreadableDicomError from None
-    meta = getattr(head, "file_meta", None)
-    if meta is not None and str(getattr(meta, "MediaStorageSOPClassUID", "")) == DICOMDIR:
+    if file_meta_uid(head, "MediaStorageSOPClassUID") == DICOMDIR:
         return None
     sop_class = text(head, "SOPClassUID")
     if sop_class is None:
+        meta = getattr(head, "file_meta", None)
         if meta is not None and len(meta) > 0:
             raise UnreadableDicomError
         return None

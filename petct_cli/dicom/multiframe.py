@@ -1,13 +1,13 @@
 """Enhanced multi-frame CT and PET as what they hold: slices, each with a header and pixels like a single-frame image.
 
 What a classic image says at the top an enhanced one says in functional groups (PS3.3 C.7.6.16), shared by all frames
-or per frame, in other words at times: `FrameHeader` answers to the classic keywords. Legacy converted objects keep what
-fits no functional group in the Unassigned Converted Attributes sequences, also private elements.
+or per frame, in other words at times: a `LayeredHeader` answers to the classic keywords. Legacy converted objects keep
+what fits no functional group in the Unassigned Converted Attributes sequences, also private elements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from petct_cli.dicom.frame_pixels import FrameStore
+from petct_cli.dicom.header import LayeredHeader
 from petct_cli.dicom.read import DEFLATED, Instance
 from petct_cli.dicom.value_mapping import DECAY_TO_MOMENT, mapped_values
 from petct_cli.dicom.values import first_item, integer, items, number, text, texts, to_datetime, to_number
@@ -57,33 +58,7 @@ _CORRECTIONS = {
 """Enhanced PET Corrections (PS3.3 C.8.22.6) -> value of Corrected Image (0028,0051)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
-    """The header of one frame: `own` values first, then the first of `layers` that has one.
-
-    It has what the accessors of `petct_cli.dicom.values` ask of a data set.
-    """
-
-    layers: tuple[Dataset, ...]
-    own: dict[str, Any]
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """Return the value of a keyword, or the element of a tag; None in `own` hides what the layers say."""
-        if isinstance(key, str) and key in self.own:
-            found = self.own[key]
-            return default if found is None else found
-        for layer in self.layers:
-            found = layer.get(key)
-            if found is not None:
-                return found
-        return default
-
-    def keys(self) -> Iterable[int]:
-        """Return the tags of the layers."""
-        return {int(tag) for layer in self.layers for tag in layer.keys()}  # noqa: SIM118  a data set yields elements
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EncodedFrame(Instance):
     """A frame whose pixels do not lie in the file as they are: compressed, or in a deflated data set."""
 
@@ -120,7 +95,7 @@ def frames_of(instance: Instance) -> tuple[Instance, ...]:
     )  # fmt: skip
 
 
-def _native(instance: Instance, frame: FrameHeader, place: int) -> Instance:
+def _native(instance: Instance, frame: LayeredHeader, place: int) -> Instance:
     rows, columns = instance.shape
     size = rows * columns * ((integer(instance.header, "BitsAllocated") or 16) // 8)
     left = max(0, min(size, (instance.pixel_bytes or 0) - place * size))
@@ -141,7 +116,7 @@ def _unframed(header: Dataset) -> dict[str, Any]:
     return found
 
 
-def _frame_header(header: Dataset, shared: Dataset | None, group: Dataset, common: dict[str, Any]) -> FrameHeader:
+def _frame_header(header: Dataset, shared: Dataset | None, group: Dataset, common: dict[str, Any]) -> LayeredHeader:
     unassigned = [
         found
         for found in (
@@ -162,7 +137,7 @@ def _frame_header(header: Dataset, shared: Dataset | None, group: Dataset, commo
     )
     own["InstanceNumber"] = _number_in_stack(unassigned, own, integer(header, "InstanceNumber"))
     own.update(_frame_type(group, shared))
-    frame = FrameHeader((*unassigned, header), own)
+    frame = LayeredHeader((*unassigned, header), own)
     if unassigned:  # a legacy converted object may say there what the object itself left to `_unframed`
         for keyword in ("CorrectedImage", "DecayCorrection"):
             if any(text(layer, keyword) is not None for layer in unassigned):

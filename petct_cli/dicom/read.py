@@ -1,21 +1,26 @@
 """One DICOM file: its header, and the stored values of its pixels.
 
-Native (uncompressed) pixels are taken from the file as they lie. Compressed ones are decoded by the GDCM inside
-SimpleITK, bit-exact for the lossless syntaxes (JPEG lossless, JPEG-LS, JPEG 2000, RLE).
+Native (uncompressed) pixels are taken from the file as they lie; compressed ones go through `petct_cli.dicom.decode`.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from petct_cli.core.errors import RecordError
-from petct_cli.dicom.values import integer, number, text
+from petct_cli.dicom.deid.files import read_bytes
+from petct_cli.dicom.deid.syntax import Buffer
+from petct_cli.dicom.header import FileHeader, Header, HeaderReader, UndecidedError
+from petct_cli.dicom.values import integer, text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
     from pydicom.tag import BaseTag
 
+FileBytes = Buffer | memoryview
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DICOMDIR = "1.2.840.10008.1.3.10"
@@ -42,27 +48,28 @@ class UnreadableDicomError(ValueError):
     """The file says that it is DICOM and cannot be read as such (cut short, damaged)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Instance:
     """One image file.
 
     Attributes
     ----------
     header
-        Everything before the pixel data.
+        Everything before the pixel data, for the accessors of `petct_cli.dicom.values`.
     pixel_offset, pixel_bytes
         Where the native pixel data lie in the file; `pixel_bytes` is None for compressed pixels and 0 when the file
         ends before them.
     """
 
     path: Path
-    header: FileDataset
+    header: Header | FileDataset
     syntax: str
     file_bytes: int
     pixel_offset: int
     pixel_bytes: int | None
+    media_class: str = ""
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
         return integer(self.header, "Rows") or 0, integer(self.header, "Columns") or 0
@@ -74,11 +81,10 @@ class Instance:
     @property
     def is_image(self) -> bool:
         """Whether the file is an object of its own: no DICOMDIR, no stray bytes that happen to parse."""
-        meta = getattr(self.header, "file_meta", None)
-        sop_class = text(self.header, "SOPClassUID") or str(getattr(meta, "MediaStorageSOPClassUID", "") or "")
+        sop_class = text(self.header, "SOPClassUID") or self.media_class
         return sop_class not in ("", DICOMDIR)
 
-    @property
+    @cached_property
     def is_truncated(self) -> bool:
         """Whether the file ends before its native pixel data do, or before any pixel data begin."""
         if self.pixel_bytes is None or self.pixel_offset >= self.file_bytes:
@@ -137,6 +143,12 @@ def read_header(file: BinaryIO, last_tag: int | None = None) -> FileDataset:
         raise UnreadableDicomError from None
 
 
+def file_meta_uid(header: FileDataset, keyword: str) -> str:
+    """Return a UID of the File Meta Information, nothing when it is absent or damaged."""
+    meta = getattr(header, "file_meta", None)
+    return "" if meta is None else text(meta, keyword) or ""
+
+
 def read_instance(path: Path) -> Instance:
     """Read the header of the file at `path` and find its pixels.
 
@@ -145,28 +157,58 @@ def read_instance(path: Path) -> Instance:
     NotDicomError, UnreadableDicomError
         See there; the message of neither holds a value of the file.
     """
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        quick = _quick_header(file, size)
+        if quick is not None:
+            found, start = quick
+            offset, length = _pixels_at(start, found.stop, found.transfer_syntax, size)
+            return Instance(path, found.header, found.transfer_syntax, size, offset, length, found.media_class)
     with path.open("rb") as file:
         header = read_header(file)
-        size = os.fstat(file.fileno()).st_size
-        meta = getattr(header, "file_meta", None)
-        syntax = str(getattr(meta, "TransferSyntaxUID", "") or _IMPLICIT)
+        media_class = file_meta_uid(header, "MediaStorageSOPClassUID")
+        syntax = file_meta_uid(header, "TransferSyntaxUID") or _IMPLICIT
         if syntax == DEFLATED:
-            return Instance(path, header, syntax, size, 0, None)
-        offset, length = _find_pixels(file, syntax, size)
-    return Instance(path, header, syntax, size, offset, length)
+            return Instance(path, header, syntax, size, 0, None, media_class)
+        at = file.tell()
+        offset, length = _pixels_at(file.read(12), 0, syntax, size - at)
+    return Instance(path, header, syntax, size, at + offset, length, media_class)
 
 
-def _find_pixels(file: BinaryIO, syntax: str, size: int) -> tuple[int, int | None]:
-    """Return (offset, byte length) of the pixel data element that `file` stands at."""
-    start = file.read(12)
+_READERS = threading.local()
+_FIRST_BYTES = (1 << 13, 1 << 18, 1 << 23)
+
+
+def _quick_header(file: FileIO, size: int) -> tuple[FileHeader, bytes] | None:
+    """Read the header as raw bytes, with the first bytes of the file; None where that is for pydicom to do."""
+    reader = getattr(_READERS, "reader", None)
+    if reader is None:
+        reader = _READERS.reader = HeaderReader()
+    start = b""
+    for most in _FIRST_BYTES:
+        start += file.read(min(most, size) - len(start))
+        try:
+            found = reader.read(start, whole=len(start) == size)
+        except UndecidedError:
+            if len(start) == size:
+                return None
+            continue
+        if len(start) < min(size, found.stop + 12):
+            start += file.read(12)
+        return found, start
+    return None
+
+
+def _pixels_at(data: bytes, at: int, syntax: str, size: int) -> tuple[int, int | None]:
+    """Return (offset, byte length) of the value of the pixel data element that starts at `at`; None: fragments."""
+    start = data[at : at + 12]
     if len(start) < 12 or start[:4] not in _PIXEL_DATA:
         return size, 0
     order = "big" if syntax == BIG_ENDIAN else "little"
-    at = file.tell()
     if start[4:6] in (b"OW", b"OB", b"UN"):
-        length = int.from_bytes(start[8:12], order)  # type: ignore[arg-type]
+        length, at = int.from_bytes(start[8:12], order), at + 12  # type: ignore[arg-type]
     else:
-        length, at = int.from_bytes(start[4:8], order), at - 4  # type: ignore[arg-type]
+        length, at = int.from_bytes(start[4:8], order), at + 8  # type: ignore[arg-type]
     return at, None if length == _UNDEFINED_LENGTH else length
 
 
@@ -177,17 +219,23 @@ def _expected_bytes(instance: Instance) -> int:
     return rows * columns * frames * samples * ((integer(instance.header, "BitsAllocated") or 16) // 8)
 
 
-def stored_values(instance: Instance) -> npt.NDArray[Any]:
-    """Return the stored values of a single-frame greyscale image, shape (rows, columns).
+def stored_values(instance: Instance, data: FileBytes | None = None) -> npt.NDArray[Any]:
+    """Return the stored values of a single-frame greyscale image, shape (rows, columns); they may not be writable.
 
-    Native 16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond
-    Bits Stored (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
+    16-bit images come as int16 or uint16 (by Pixel Representation), 8-bit ones as int8 or uint8; bits beyond Bits
+    Stored (overlays in old files) are masked off and the sign bit extended (PS3.5 section 8.1.1).
+
+    Parameters
+    ----------
+    data
+        All bytes of the file, if the caller has read them.
 
     Raises
     ------
     RecordError
         ``dicom_truncated``: the file ends before its pixels do. ``dicom_undecodable``: compressed pixels that do not
         decode. ``dicom_pixel_format``: colour, several frames, or a width other than 8 or 16 bits.
+        ``input_changed``: the file is another than when its header was read.
     """
     import numpy as np
 
@@ -203,16 +251,15 @@ def stored_values(instance: Instance) -> npt.NDArray[Any]:
         return own
     if instance.syntax == DEFLATED:
         return _inflated(instance)
-    if instance.pixel_bytes is None:
-        return _decoded(instance)
-    rows, columns = instance.shape
+    data = read_bytes(instance.path) if data is None else data
+    if len(data) != instance.file_bytes or (isinstance(header, Header) and not header.is_start_of(data)):
+        raise RecordError("input_changed", f"{instance.path}: the file changed while it was read")
     dtype = _native_dtype(instance)
-    with instance.path.open("rb") as file:
-        file.seek(instance.pixel_offset)
-        raw = file.read(rows * columns * dtype.itemsize)
-    if len(raw) < rows * columns * dtype.itemsize:
-        raise RecordError("dicom_truncated", f"{instance.path}: the file ends before its pixels do")
-    return _mask_unused_bits(np.frombuffer(raw, dtype).reshape(rows, columns), instance)
+    if instance.pixel_bytes is None:
+        return _decoded(instance, data, dtype)
+    rows, columns = instance.shape
+    values = np.frombuffer(data, dtype, rows * columns, instance.pixel_offset)
+    return _mask_unused_bits(values.reshape(rows, columns), instance)
 
 
 def _native_dtype(instance: Instance) -> np.dtype[Any]:
@@ -235,45 +282,88 @@ def _mask_unused_bits(values: npt.NDArray[Any], instance: Instance) -> npt.NDArr
     above = width - 1 - (high_bit if high_bit is not None else bits - 1)
     if bits >= width or above < 0:
         return values.astype(values.dtype.newbyteorder("="), copy=False)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if above == width - bits and not _has_more_bits(values, bits):
+        return values
     # Shifting up drops what lies above the high bit; shifting back down extends the sign of signed types.
-    shifted: npt.NDArray[Any] = np.left_shift(values.astype(values.dtype.newbyteorder("=")), above)
+    shifted: npt.NDArray[Any] = np.left_shift(values, above)
     return shifted >> (width - bits)
 
 
+def _has_more_bits(values: npt.NDArray[Any], bits: int) -> bool:
+    if values.dtype.kind == "u":
+        return bool(int(values.max()) >> bits)
+    return int(values.max()) >= 1 << (bits - 1) or int(values.min()) < -(1 << (bits - 1))
+
+
 def _inflated(instance: Instance) -> npt.NDArray[Any]:
-    import numpy as np
+    return native_values(instance, inflated_pixels(instance))
+
+
+def inflated_pixels(instance: Instance) -> bytes:
+    """Return the pixel data of a file whose data set is deflated.
+
+    Raises
+    ------
+    RecordError
+        ``dicom_undecodable``.
+    """
     import pydicom
 
     try:
-        whole = pydicom.dcmread(instance.path)
-        rows, columns = instance.shape
-        raw = whole.PixelData[: rows * columns * _native_dtype(instance).itemsize]
-        return _mask_unused_bits(np.frombuffer(raw, _native_dtype(instance)).reshape(rows, columns), instance)
-    except RecordError:
-        raise
-    except Exception:  # zlib, pydicom and numpy each have their own words for a damaged stream
+        return bytes(pydicom.dcmread(instance.path).PixelData)
+    except Exception:  # zlib and pydicom each have their own words for a damaged stream
         raise RecordError("dicom_undecodable", f"{instance.path}: the deflated data set does not unpack") from None
 
 
-def _decoded(instance: Instance) -> npt.NDArray[Any]:
-    import numpy as np
-    import SimpleITK
+def _decoded(instance: Instance, data: FileBytes, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    from petct_cli.dicom.decode import UndecodableError, fragments
 
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(instance.path))
     try:
-        modality_values = SimpleITK.GetArrayFromImage(reader.Execute())
-    except RuntimeError:
-        raise RecordError("dicom_undecodable", f"{instance.path}: the compressed pixels do not decode") from None
+        stream = b"".join(fragments(data, instance.pixel_offset)[1:])
+    except UndecodableError:
+        raise _undecodable(instance) from None
+    return decoded_values(instance, stream, dtype)
+
+
+def decoded_values(instance: Instance, stream: bytes, dtype: np.dtype[Any] | None = None) -> npt.NDArray[Any]:
+    """Return the stored values of one compressed frame, shape (rows, columns), as the header describes them.
+
+    Raises
+    ------
+    RecordError
+        ``dicom_undecodable``, ``dicom_pixel_format``.
+    """
+    from petct_cli.dicom.decode import RAW_WORDS, FrameForm, UndecodableError, decode_frame
+
+    dtype = _native_dtype(instance) if dtype is None else dtype
     rows, columns = instance.shape
-    if modality_values.size != rows * columns:
-        raise RecordError("dicom_undecodable", f"{instance.path}: the decoded image has another size than its header")
-    # The reader applies the rescale; undoing it on rounded numbers gives back the stored integers exactly.
-    slope = number(instance.header, "RescaleSlope")
-    intercept = number(instance.header, "RescaleIntercept")
-    stored = (modality_values.reshape(rows, columns).astype(np.float64) - (intercept or 0.0)) / (slope or 1.0)
-    signed = integer(instance.header, "PixelRepresentation") == 1
-    rounded: npt.NDArray[Any] = np.rint(stored).astype(np.int16 if signed else np.uint16)
-    return rounded
+    allocated = dtype.itemsize * 8
+    stored = integer(instance.header, "BitsStored") or allocated
+    form = FrameForm(rows, columns, allocated, min(stored, allocated), dtype.kind == "i")
+    try:
+        values = decode_frame(stream, instance.syntax, form)
+    except UndecodableError:
+        raise _undecodable(instance) from None
+    return _mask_unused_bits(values, instance) if instance.syntax in RAW_WORDS else values
+
+
+def native_values(instance: Instance, raw: bytes) -> npt.NDArray[Any]:
+    """Return the stored values of one frame that is not compressed, shape (rows, columns).
+
+    Raises
+    ------
+    RecordError
+        ``dicom_truncated``, ``dicom_pixel_format``.
+    """
+    import numpy as np
+
+    rows, columns = instance.shape
+    dtype = _native_dtype(instance)
+    if len(raw) < rows * columns * dtype.itemsize:
+        raise RecordError("dicom_truncated", f"{instance.path}: the file ends before its pixels do")
+    return _mask_unused_bits(np.frombuffer(raw, dtype, rows * columns).reshape(rows, columns), instance)
+
+
+def _undecodable(instance: Instance) -> RecordError:
+    return RecordError("dicom_undecodable", f"{instance.path}: the compressed pixels do not decode")

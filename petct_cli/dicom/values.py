@@ -1,14 +1,19 @@
 """Plain Python values out of DICOM data elements: absent, empty and malformed all read as None.
 
-Malformed values never reach a message: pydicom quotes them in its exceptions, and they may name a patient.
+A data set is a raw `petct_cli.dicom.header.Header`, or pydicom's where the file was odd. Malformed values never reach a
+message: pydicom quotes them in its exceptions, and they may name a patient.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from petct_cli.dicom.header import Header, LayeredHeader
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -18,7 +23,29 @@ _TIME = re.compile(r"(\d{2}):?(\d{2})(?::?(\d{2})(?:\.(\d{1,6})\d*)?)?$")
 _DATE_TIME = re.compile(r"(\d{8})(\d{4,6}(?:\.\d+)?)([+-]\d{4})?$")
 
 
-def _value(dataset: Dataset, keyword: str | tuple[int, int]) -> Any:
+@cache
+def _tag(keyword: str) -> int:
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return int(tag)
+
+
+def _layer(dataset: LayeredHeader, keyword: str) -> Any:
+    """Return the layer that has an element, or what stands in `own` as the only element of a data set."""
+    if keyword in dataset.own:
+        return dataset.own
+    return next((layer for layer in dataset.layers if _has(layer, keyword)), {})
+
+
+def _has(dataset: Any, keyword: str) -> bool:
+    if isinstance(dataset, Header):
+        return dataset.raw(_tag(keyword)) is not None
+    return _value(dataset, keyword) is not None
+
+
+def _value(dataset: Any, keyword: str | tuple[int, int]) -> Any:
     try:
         element = dataset.get(keyword)
         return element.value if isinstance(keyword, tuple) and element is not None else element
@@ -28,10 +55,15 @@ def _value(dataset: Dataset, keyword: str | tuple[int, int]) -> Any:
 
 def text(dataset: Dataset, keyword: str) -> str | None:
     """Return a single-valued element as stripped text (the first value of a multi-valued one)."""
+    if isinstance(dataset, LayeredHeader):
+        dataset = _layer(dataset, keyword)
+    if isinstance(dataset, Header):
+        found = dataset.strings(_tag(keyword))
+        return (found[0] or None) if found else None
     value = _value(dataset, keyword)
     if value is None:
         return None
-    if not isinstance(value, str) and hasattr(value, "__len__") and not isinstance(value, bytes):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         value = value[0] if len(value) else None
     cleaned = _as_text(value)
     return cleaned or None
@@ -39,16 +71,27 @@ def text(dataset: Dataset, keyword: str) -> str | None:
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """Return every value of an element as stripped text."""
+    if isinstance(dataset, LayeredHeader):
+        dataset = _layer(dataset, keyword)
+    if isinstance(dataset, Header):
+        return tuple(filter(None, dataset.strings(_tag(keyword))))
     value = _value(dataset, keyword)
     if value is None:
         return ()
-    many = [value] if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__") else list(value)
+    many = list(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
     return tuple(cleaned for cleaned in map(_as_text, many) if cleaned)
 
 
 def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
     """Return every value of an element as a finite number; empty when one of them is none."""
-    found = [to_number(value) for value in texts(dataset, keyword)]
+    if isinstance(dataset, LayeredHeader):
+        dataset = _layer(dataset, keyword)
+    return _numbers(dataset.strings(_tag(keyword)) if isinstance(dataset, Header) else texts(dataset, keyword))
+
+
+@lru_cache(maxsize=4096)
+def _numbers(values: tuple[str, ...]) -> tuple[float, ...]:
+    found = [to_number(value) for value in values if value]
     return tuple(value for value in found if value is not None) if None not in found else ()
 
 
@@ -59,6 +102,10 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 def items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
     """Return the items of a sequence."""
+    if isinstance(dataset, LayeredHeader):
+        dataset = _layer(dataset, keyword)
+    if isinstance(dataset, Header):
+        return dataset.items(_tag(keyword))
     sequence = None if dataset is None else _value(dataset, keyword)
     return list(sequence) if sequence and not isinstance(sequence, (str, bytes)) else []
 
@@ -83,6 +130,7 @@ def to_number(value: str | None) -> float | None:
     return parsed if math.isfinite(parsed) else None
 
 
+@lru_cache(maxsize=1024)
 def to_date(value: str | None) -> date | None:
     """Read a DA value (``YYYYMMDD``, and the separated form of old files)."""
     found = _DATE.match(value or "")
@@ -92,6 +140,7 @@ def to_date(value: str | None) -> date | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def to_time(value: str | None) -> time | None:
     """Read a TM value (``HHMMSS.FFFFFF``, ``HHMM``, and the colons of old files); a leap second becomes :59.
 
@@ -109,6 +158,7 @@ def to_time(value: str | None) -> time | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def to_datetime(value: str | None, offset: str | None = None) -> datetime | None:
     """Read a DT value as local time; None unless it says at least the minute (`to_time`).
 
@@ -149,6 +199,20 @@ def private(dataset: Dataset, group: int, creator: str, element: int) -> tuple[s
     a block of another creator never is.
     """
     unnamed: str | None = None
+    if isinstance(dataset, LayeredHeader):
+        for layer in dataset.layers:
+            value, is_named = private(layer, group, creator, element)
+            if is_named:
+                return value, True
+            unnamed = unnamed or value
+        return unnamed, False
+    if isinstance(dataset, Header):
+        for owner, value in dataset.private(group, element):
+            if owner.upper() == creator.upper():
+                return _as_text(value) or None, True
+            if not owner:
+                unnamed = unnamed or _as_text(value) or None
+        return unnamed, False
     for tag in sorted(key for key in map(int, dataset.keys()) if key >> 16 == group):
         number_in_group = tag & 0xFFFF
         if number_in_group < 0x1000 or number_in_group & 0xFF != element:

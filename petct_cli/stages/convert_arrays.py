@@ -19,7 +19,7 @@ from petct_cli.core.errors import RecordError
 from petct_cli.core.records import Series, Study
 
 if TYPE_CHECKING:
-    from petct_cli.stages.convert import Source
+    from petct_cli.stages.convert_dicom import Source
     from petct_cli.volume.series_pick import SeriesPick
     from petct_cli.volume.series_rank import Criterion
     from petct_cli.volume.series_volume import SeriesVolume

@@ -131,6 +131,6 @@ def _placed(
         turned = np.ascontiguousarray(array[::-1])
         shape = (turned.shape[0], turned.shape[1], turned.shape[2])
         unknown = Grid(shape, np.eye(4)[:, [2, 1, 0, 3]])
-        return SeriesVolume(turned, unknown, stated_stack(unknown, known=False), suv, unit, lacks)
+        return SeriesVolume.of_array(turned, unknown, stated_stack(unknown, known=False), suv, unit, lacks)
     turned, canonical = to_canonical(array, grid)
-    return SeriesVolume(turned, canonical, stated_stack(canonical), suv, unit, lacks)
+    return SeriesVolume.of_array(turned, canonical, stated_stack(canonical), suv, unit, lacks)

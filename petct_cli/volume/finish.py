@@ -12,6 +12,7 @@ import numpy.typing as npt
 from petct_cli.core.errors import RecordError
 from petct_cli.volume.body_box import Placed, cropped_grid, find_body, region_of
 from petct_cli.volume.geometry import Grid
+from petct_cli.volume.resample import is_same_grid
 from petct_cli.volume.series_volume import SeriesVolume
 
 
@@ -46,7 +47,7 @@ def finish(
         ``crop_no_body`` (`find_body`), ``no_geometry``, ``pet_exceeds_float16``.
     """
     finished = {
-        role: Finished(array, grid, {"resampled": array is not volumes[role].array})
+        role: Finished(array, grid, {"resampled": not is_same_grid(volumes[role].grid, grid)})
         for role, (array, grid) in placed.items()
     }
     if margin_mm is not None:

@@ -168,6 +168,9 @@ def _require_alike(planes: Sequence[SlicePlane]) -> SlicePlane:
     first = planes[0]
     orientation = np.array([*first.row, *first.column])
     for plane in planes[1:]:
+        same = (plane.row, plane.column, plane.shape, plane.spacing)
+        if same == (first.row, first.column, first.shape, first.spacing):
+            continue
         if np.abs(np.array([*plane.row, *plane.column]) - orientation).max() > _SAME_DIRECTION:
             _refuse("geometry_mixed_orientation", "the slices of the series have different orientations")
         if plane.shape != first.shape:

@@ -1,43 +1,51 @@
 """Volumes from one grid to another: linear where samples get denser, box-averaged where they get sparser.
 
 Along each axis an output voxel is the mean of the input's linear interpolation over a width that grows with its own, so
-that coarser grids average noise away instead of picking samples. Grids with parallel axes are done axis
-by axis with exact weights; others (oblique against straight, gantry tilt) go through SimpleITK after a Gaussian.
+that coarser grids average noise away instead of picking samples. Grids with parallel axes are done axis by axis
+(`petct_cli.volume.separable`); others (oblique against straight, gantry tilt) go through SimpleITK after a Gaussian.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from petct_cli.volume.geometry import Array, Grid
+from petct_cli.volume.separable import as_type, axis_weights, separable_floats, separable_integers
 
 _PARALLEL = 1e-4
-_INSIDE = 0.5 + 1e-6
 _FWHM_TO_SIGMA = 1.0 / 2.354820045
 
 
-def resample(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float) -> npt.NDArray[Any]:
+def resample(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float, threads: int = 1) -> npt.NDArray[Any]:
     """Return `array` on another grid, in its own type (integers are rounded).
 
     Parameters
     ----------
     array
-        Shape ``source.shape``, axes (z, y, x).
+        Shape ``source.shape``, axes (z, y, x). Where the grids are parallel and differ, anything that gives its slices
+        by number will do.
     fill
         Value where the centre of an output voxel lies outside of the source volume.
+    threads
+        How many to use; the result does not depend on it.
     """
-    if source.shape == target.shape and np.allclose(source.affine, target.affine, atol=1e-6):
+    if is_same_grid(source, target):
         return array
-    if _is_parallel(source, target):
-        return _separable(array, source, target, fill)
+    if is_parallel(source, target):
+        return _separable(array, source, target, fill, threads)
     return _oblique(array, source, target, fill)
 
 
-def _is_parallel(source: Grid, target: Grid) -> bool:
+def is_same_grid(one: Grid, other: Grid) -> bool:
+    """Say whether voxels of two grids lie at the same places."""
+    return one.shape == other.shape and np.allclose(one.affine, other.affine, atol=1e-6)
+
+
+def is_parallel(source: Grid, target: Grid) -> bool:
+    """Say whether the axes of two grids run the same way, as near as it shows in their voxels."""
     relative = np.linalg.solve(source.affine[:3, :3], target.affine[:3, :3])
     steps = np.abs(relative).max(axis=0)
     off_axis = relative - np.diag(np.diag(relative))
@@ -46,59 +54,18 @@ def _is_parallel(source: Grid, target: Grid) -> bool:
     return bool((np.diag(relative) > 0).all() and (stray <= np.maximum(0.02, _PARALLEL * steps)).all())
 
 
-def _separable(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float) -> npt.NDArray[Any]:
+def _separable(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float, threads: int) -> npt.NDArray[Any]:
     relative = np.linalg.solve(source.affine, target.affine)
-    rows = [
-        _axis_weights(source.shape[axis], target.shape[axis], relative[axis, axis], relative[axis, 3])
+    z, y, x = (
+        axis_weights(source.shape[axis], target.shape[axis], relative[axis, axis], relative[axis, 3])
         for axis in range(3)
-    ]
-    (weights_z, inside_z), (weights_y, inside_y), (weights_x, inside_x) = rows
-    slices: npt.NDArray[Any] = np.empty((source.shape[0], target.shape[1], target.shape[2]), np.float32)
-    needed = np.flatnonzero(np.asarray(weights_z.sum(axis=0)).ravel())
-    for z in needed:
-        plane = weights_y @ array[z].astype(np.float32)
-        slices[z] = (weights_x @ np.ascontiguousarray(plane.T)).T
-    picked = weights_z[:, needed] @ slices[needed].reshape(len(needed), -1)
-    result = picked.reshape(target.shape)
-    for axis, inside in enumerate((inside_z, inside_y, inside_x)):
-        if not inside.all():
-            np.moveaxis(result, axis, 0)[~inside] = fill
-    return _as_type(result, array.dtype)
-
-
-@lru_cache(maxsize=16)
-def _axis_weights(count: int, out: int, scale: float, offset: float) -> tuple[Any, npt.NDArray[np.bool_]]:
-    """Return (sparse out x count weights with rows that sum to 1, which output centres lie inside of the source)."""
-    from scipy import sparse
-
-    centre = offset + scale * np.arange(out)
-    # The tent of linear interpolation, widened by a box until its variance is that of a box as wide as the output
-    # voxel. Unlike weights by plain overlap this keeps every linear ramp exact.
-    box = float(np.sqrt(max(scale * scale - 1.0, 0.0)))
-    reach = 1.0 + box / 2.0
-    first = np.ceil(centre - reach).astype(int)
-    index = first[:, None] + np.arange(int(np.ceil(2 * reach)) + 1)
-    away = centre[:, None] - index
-    if box > 1e-6:
-        kernel = (_tent_integral(away + box / 2.0) - _tent_integral(away - box / 2.0)) / box
-    else:
-        kernel = np.maximum(1.0 - np.abs(away), 0.0)
-    weight = np.where((index >= 0) & (index < count) & (kernel > 1e-9), kernel, 0.0)
-    total = weight.sum(axis=1)
-    inside = (centre >= -_INSIDE) & (centre <= count - 1 + _INSIDE) & (total > 0)
-    weight[inside] /= total[inside, None]
-    weight[~inside] = 0.0
-    row, entry = np.nonzero(weight)
-    matrix = sparse.csr_array(
-        (weight[row, entry].astype(np.float32), (row, index[row, entry])), shape=(out, count), dtype=np.float32
     )
-    return matrix, inside
-
-
-def _tent_integral(t: Array) -> Array:
-    """Integral of max(1 - abs(t), 0) up to `t`."""
-    t = np.clip(t, -1.0, 1.0)
-    return np.where(t < 0, (1.0 + t) ** 2 / 2.0, 1.0 - (1.0 - t) ** 2 / 2.0)
+    result = np.full(target.shape, fill, array.dtype)
+    if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
+        separable_integers(array, (z, y, x), result[z.inside, y.inside, x.inside], threads)
+    else:
+        separable_floats(array, (z, y, x), result[z.inside, y.inside, x.inside], threads)
+    return result
 
 
 def _oblique(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float) -> npt.NDArray[Any]:
@@ -126,15 +93,7 @@ def _oblique(array: npt.NDArray[Any], source: Grid, target: Grid, fill: float) -
     resampler.SetTransform(transform)
     resampler.SetInterpolator(SimpleITK.sitkLinear)
     resampler.SetDefaultPixelValue(fill)
-    return _as_type(SimpleITK.GetArrayFromImage(resampler.Execute(image)), array.dtype)
-
-
-def _as_type(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if dtype.kind not in "iu":
-        return np.asarray(values, dtype)
-    limits = np.iinfo(dtype)
-    rounded: npt.NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-    return rounded
+    return as_type(SimpleITK.GetArrayFromImage(resampler.Execute(image)), array.dtype)
 
 
 def even_slices(array: npt.NDArray[Any], positions: Array, count: int) -> npt.NDArray[Any]:
@@ -145,7 +104,7 @@ def even_slices(array: npt.NDArray[Any], positions: Array, count: int) -> npt.ND
     result = np.empty((count, *array.shape[1:]), array.dtype)
     for z in range(count):
         low, high = array[lower[z]].astype(np.float32), array[upper[z]].astype(np.float32)
-        result[z] = _as_type(low + np.float32(share[z]) * (high - low), array.dtype)
+        result[z] = as_type(low + np.float32(share[z]) * (high - low), array.dtype)
     return result
 
 

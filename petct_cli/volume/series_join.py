@@ -98,7 +98,8 @@ def joined(parts: Sequence[SeriesVolume]) -> SeriesVolume | None:
         return None
     grid = Grid((total, *first.grid.shape[1:]), affine)
     stack = Stack(tuple(range(total)), grid, np.arange(total, dtype=np.float64), "even", deviation)
-    return replace(first, array=np.concatenate([part.array for part in parts]), grid=grid, stack=stack, suv=suv)
+    array = np.concatenate([part.array for part in parts])
+    return SeriesVolume.of_array(array, grid, stack, suv, first.unit, first.lacks)
 
 
 def _joined_suv(parts: Sequence[SuvResult | None], counts: Sequence[int]) -> SuvResult | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.threads import in_threads
+from petct_cli.dicom.input_files import InputFiles
 from petct_cli.dicom.read import Instance, stored_values
 from petct_cli.dicom.values import number
 from petct_cli.volume.geometry import Grid, Stack, canonical_axes, stack_slices, to_canonical
@@ -22,24 +25,94 @@ AIR_HU = -1024
 """What lies outside of a CT, and stands in for its padding."""
 
 
+Plane = npt.NDArray[Any]
+
+
 @dataclass(frozen=True)
-class SeriesVolume:
-    """A series as stored: `array` on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices.
+class Slices:
+    """A volume that is read slice by slice, when a slice is asked for.
 
     Attributes
     ----------
+    read
+        Returns slice z, shape ``shape[1:]``; threads may call it.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    read: Callable[[int], Plane]
+
+    def __getitem__(self, z: int) -> Plane:
+        return self.read(z)
+
+    def whole(self, threads: int) -> npt.NDArray[Any]:
+        """Return all slices as one array."""
+        array = np.empty(self.shape, self.dtype)
+
+        def fill(z: int) -> None:
+            array[z] = self.read(z)
+
+        in_threads(fill, range(len(array)), threads)
+        return array
+
+
+@dataclass(frozen=True)
+class SeriesVolume:
+    """A series on `stack`'s grid made canonical; `suv` of a PET, `per_slice` along its slices.
+
+    Attributes
+    ----------
+    slices
+        The voxels, read when they are asked for: faults of the pixels show only then.
     unit
         Of the values, where it is neither HU of a CT nor the SUV of `suv`: ``Bq/ml``, ``stored``.
     lacks
         Code of why there is no SUV, where one was to be had.
     """
 
-    array: npt.NDArray[Any]
+    slices: Slices
     grid: Grid
     stack: Stack
     suv: SuvResult | None = None
     unit: str | None = None
     lacks: str | None = None
+    threads: int = 1
+
+    @classmethod
+    def of_array(
+        cls,
+        array: npt.NDArray[Any],
+        grid: Grid,
+        stack: Stack,
+        suv: SuvResult | None = None,
+        unit: str | None = None,
+        lacks: str | None = None,
+    ) -> SeriesVolume:
+        """Return a volume whose voxels are there already."""
+        shape = (array.shape[0], array.shape[1], array.shape[2])
+        volume = cls(Slices(shape, array.dtype, array.__getitem__), grid, stack, suv, unit, lacks)
+        vars(volume)["array"] = array
+        return volume
+
+    @cached_property
+    def array(self) -> npt.NDArray[Any]:
+        """All voxels, axes (z, y, x)."""
+        return self.slices.whole(self.threads)
+
+    def load(self) -> None:
+        """Read all voxels now.
+
+        Raises
+        ------
+        RecordError
+            ``dicom_truncated``, ``dicom_undecodable``, ``missing_rescale``, ``absurd_rescale``, ``input_changed``.
+        """
+        assert self.array.shape == self.grid.shape
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all voxels were asked for before."""
+        return "array" in vars(self)
 
     @property
     def has_geometry(self) -> bool:
@@ -47,10 +120,15 @@ class SeriesVolume:
         return self.stack.verdict != "unknown"
 
 
-def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
+def read_ct(instances: Sequence[Instance], files: InputFiles | None = None) -> SeriesVolume:
     """Return a CT in HU, int16.
 
     Values that Pixel Padding Value (0028,0120) declares to be none become air.
+
+    Parameters
+    ----------
+    files
+        What reads the files, and with how many threads.
 
     Raises
     ------
@@ -58,31 +136,44 @@ def read_ct(instances: Sequence[Instance]) -> SeriesVolume:
         ``geometry_*`` (`stack_slices`), ``dicom_truncated``, ``dicom_undecodable``, ``missing_rescale``,
         ``absurd_rescale``.
     """
+    files = files or InputFiles()
     stack, ordered = _ordered(instances, "CT")
-    volume = np.empty((len(ordered), *ordered[0].shape), np.int16)
-    for z, instance in enumerate(ordered):
+
+    def read(z: int) -> Plane:
+        instance = ordered[z]
         slope, intercept = _rescale(instance)
-        volume[z] = _hounsfield(stored_values(instance), slope, intercept, instance)
-    return _volume(volume, stack, None)
+        return _hounsfield(stored_values(instance, files.read(instance.path)), slope, intercept, instance)
+
+    return _volume(Slices((len(ordered), *ordered[0].shape), np.dtype(np.int16), read), stack, None, files.threads)
 
 
-def read_pet(instances: Sequence[Instance], suv: SuvRule = SUV_BW) -> SeriesVolume:
+def read_pet(instances: Sequence[Instance], suv: SuvRule = SUV_BW, files: InputFiles | None = None) -> SeriesVolume:
     """Return a PET in the SUV that is wanted, float32: (stored x slope of the slice + intercept) x factor.
+
+    Parameters
+    ----------
+    files
+        As for `read_ct`.
 
     Raises
     ------
     RecordError
         As `read_ct`, and ``suv_*`` (`suv_factors`).
     """
+    files = files or InputFiles()
     stack, ordered = _ordered(instances, "PET")
     found = suv.factors(pet_headers([instance.header for instance in ordered]))
-    volume = np.empty((len(ordered), *ordered[0].shape), np.float32)
-    for z, (instance, factor) in enumerate(zip(ordered, found.factors(len(ordered)), strict=True)):
+    factors = found.factors(len(ordered))
+
+    def read(z: int) -> Plane:
+        instance, factor = ordered[z], factors[z]
         slope, intercept = _rescale(instance)
-        np.multiply(stored_values(instance), np.float32(slope * factor), out=volume[z])
+        suv_plane: Plane = np.multiply(stored_values(instance, files.read(instance.path)), np.float32(slope * factor))
         if intercept:
-            volume[z] += np.float32(intercept * factor)
-    return _volume(volume, stack, found)
+            suv_plane += np.float32(intercept * factor)
+        return suv_plane
+
+    return _volume(Slices((len(ordered), *ordered[0].shape), np.dtype(np.float32), read), stack, found, files.threads)
 
 
 def _ordered(instances: Sequence[Instance], what: str) -> tuple[Stack, list[Instance]]:
@@ -100,14 +191,25 @@ def _ordered(instances: Sequence[Instance], what: str) -> tuple[Stack, list[Inst
     return stack, [instances[i] for i in stack.order]
 
 
-def _volume(array: npt.NDArray[Any], stack: Stack, suv: SuvResult | None) -> SeriesVolume:
-    if stack.verdict == "uneven":
-        array = even_slices(array, stack.positions, stack.grid.shape[0])
-    array, grid = to_canonical(array, stack.grid)
-    _, order, flips = canonical_axes(stack.grid)
+def _volume(slices: Slices, stack: Stack, suv: SuvResult | None, threads: int = 1) -> SeriesVolume:
+    grid, order, flips = canonical_axes(stack.grid)
     if suv is not None and suv.per_slice is not None and flips[order.index(0)]:
         suv = replace(suv, per_slice=suv.per_slice[::-1])
-    return SeriesVolume(array, grid, stack, suv)
+    if stack.verdict == "uneven" or order[0] != 0:
+        array = slices.whole(threads)
+        if stack.verdict == "uneven":
+            array = even_slices(array, stack.positions, stack.grid.shape[0])
+        return SeriesVolume.of_array(to_canonical(array, stack.grid)[0], grid, stack, suv)
+    last = grid.shape[0] - 1
+    turn = slice(None, None, -1)
+    steps = tuple(turn if flip else slice(None) for flip in flips[1:])
+
+    def read(z: int) -> Plane:
+        plane: Plane = slices.read(last - z if flips[0] else z)
+        turned: Plane = (plane if order[1] == 1 else plane.T)[steps]
+        return turned
+
+    return SeriesVolume(Slices(grid.shape, slices.dtype, read), grid, stack, suv, threads=threads)
 
 
 def _rescale(instance: Instance) -> tuple[float, float]:
@@ -126,16 +228,26 @@ def _as_stored(padding: float, stored: npt.NDArray[Any]) -> float:
     return padding - span if padding > limits.max else padding + span if padding < limits.min else padding
 
 
-def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[Any]:
+def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[np.int16]:
+    """Return stored values as HU, int16."""
     limits = np.iinfo(np.int16)
-    if slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max:
+    low, high = int(stored.min()), int(stored.max())
+    padding = number(instance.header, "PixelPaddingValue")
+    is_shift = slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max
+    hu: npt.NDArray[Any]
+    if is_shift and limits.min <= low + intercept and high + intercept <= limits.max and stored.itemsize == 2:
+        # The sum fits, so that arithmetic modulo 2^16 gives it, whatever type the stored values have.
+        hu = stored.view(np.int16) + np.int16(intercept)
+        if padding is None or low + intercept >= AIR_HU:
+            return hu
+    elif is_shift:
         hu = stored.astype(np.int32) + int(intercept)
     else:
         hu = np.clip(np.rint(stored * slope + intercept), -_RESCALE_BELOW, _RESCALE_BELOW).astype(np.int32)
-    padding = number(instance.header, "PixelPaddingValue")
     if padding is not None:
         limit = number(instance.header, "PixelPaddingRangeLimit")
-        low, high = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
+        first, last = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
         # Some files declare a value that their tissue has too: only what can be none counts as padding.
-        hu[(stored >= low) & (stored <= high) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
-    return np.clip(hu, limits.min, limits.max).astype(np.int16)
+        hu[(stored >= first) & (stored <= last) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
+    clipped: npt.NDArray[Any] = hu if hu.dtype == np.int16 else np.clip(hu, limits.min, limits.max).astype(np.int16)
+    return clipped

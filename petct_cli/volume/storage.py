@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from petct_cli.core.errors import InputError, UsageError
+from petct_cli.core.store import start_writing_back
+from petct_cli.core.threads import in_threads
 from petct_cli.volume import nifti
 
 CHUNK = (32, 64, 64)
-BLOCK = (8, 64, 64)
+"""Chunks have at most this shape: near a training crop. An axis is cut into even parts, for padding costs time."""
+_BLOCK_SLICES = 10
+_SPECIAL_AT, _SPECIAL_ZERO = 31, 1
+_ZERO_OFFSET = np.int64(_SPECIAL_ZERO << 56) | np.int64(-1 << 63)
 _AFFINE_KEY = "affine_lps"
 SUFFIXES = {"b2nd": ".b2nd", "nifti": ".nii.gz"}
 """File name suffix of each ``--format``."""
 
 
-def save_volume(path: Path, array: npt.NDArray[Any], affine: npt.ArrayLike | None = None) -> None:
+def save_volume(path: Path, array: npt.NDArray[Any], affine: npt.ArrayLike | None = None, threads: int = 1) -> None:
     """Write one volume; the suffix of `path` (``.b2nd``, ``.nii``, ``.nii.gz``) chooses the format.
 
     Parameters
@@ -35,6 +41,8 @@ def save_volume(path: Path, array: npt.NDArray[Any], affine: npt.ArrayLike | Non
         Shape ``(z, y, x)``; int16 HU for CT, float32 SUVbw for PET.
     affine
         4x4, array index ``(z, y, x, 1)`` to LPS mm, or None where the geometry is unknown.
+    threads
+        How many to use; the bytes do not depend on it.
 
     Raises
     ------
@@ -43,7 +51,7 @@ def save_volume(path: Path, array: npt.NDArray[Any], affine: npt.ArrayLike | Non
     """
     matrix = None if affine is None else np.asarray(affine, dtype=np.float64)
     if path.name.endswith(".b2nd"):
-        _save_b2nd(path, array, matrix)
+        _save_b2nd(path, array, matrix, threads)
     elif path.name.endswith(".nii.gz"):
         path.write_bytes(nifti.gzip_bytes(nifti.encode(array, matrix)))
     elif path.name.endswith(".nii"):
@@ -52,31 +60,70 @@ def save_volume(path: Path, array: npt.NDArray[Any], affine: npt.ArrayLike | Non
         raise UsageError("volume_format", f"unknown volume format: {path.name}", "use .b2nd, .nii or .nii.gz")
 
 
-def _save_b2nd(path: Path, array: npt.NDArray[Any], affine: npt.NDArray[np.float64] | None) -> None:
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    shape = array.shape
+def _save_b2nd(path: Path, array: npt.NDArray[Any], affine: npt.NDArray[np.float64] | None, threads: int) -> None:
+    array = np.asarray(array, dtype=array.dtype.newbyteorder("<"))
+    chunk, block = _chunk_and_block(array.shape)
     # Blocks and threads are fixed because blosc2 would otherwise derive them from the machine's caches and cores.
-    chunks = tuple(min(c, max(n, 1)) for c, n in zip(CHUNK, shape, strict=True))
-    blocks = tuple(min(b, c) for b, c in zip(BLOCK, chunks, strict=True))
-    stored = blosc2.asarray(
-        array,
-        chunks=chunks,
-        blocks=blocks,
-        contiguous=True,
-        cparams={
-            "codec": blosc2.Codec.ZSTD,
-            "clevel": 1,
-            "filters": [blosc2.Filter.BITSHUFFLE],
-            "filters_meta": [0],
-            "splitmode": blosc2.SplitMode.NEVER_SPLIT,
-            "nthreads": 1,
-        },
-        dparams={"nthreads": 1},
+    how = {
+        "codec": blosc2.Codec.LZ4,
+        "clevel": 1,
+        "filters": [blosc2.Filter.BITSHUFFLE],
+        "filters_meta": [0],
+        "splitmode": blosc2.SplitMode.NEVER_SPLIT,
+        "nthreads": 1,
+    }
+    empty = blosc2.empty(
+        array.shape, array.dtype, chunks=chunk, blocks=block, contiguous=True, cparams=how, dparams={"nthreads": 1}
     )
     if affine is not None:
-        stored.schunk.vlmeta[_AFFINE_KEY] = affine.tolist()
+        empty.schunk.vlmeta[_AFFINE_KEY] = affine.tolist()
+    how |= {"typesize": array.itemsize, "blocksize": int(np.prod(block)) * array.itemsize}
+    corners = list(product(*(range(0, n, c) for n, c in zip(array.shape, chunk, strict=True))))
+
+    def compressed(corner: tuple[int, ...]) -> bytes:
+        part = array[tuple(slice(at, at + size) for at, size in zip(corner, chunk, strict=True))]
+        if part.shape != chunk:
+            whole = np.zeros(chunk, array.dtype)
+            whole[tuple(map(slice, part.shape))] = part
+            part = whole
+        # Blocks are whole rows of the chunk, so that its bytes in C order are those of its blocks one after the other.
+        return bytes(blosc2.compress2(np.ascontiguousarray(part), **how))
+
+    frame = _filled(empty.to_cframe(), in_threads(compressed, corners, threads))
     # Written by us and not by blosc2, whose faults do not say that the disk is full.
-    path.write_bytes(stored.to_cframe())
+    with path.open("wb") as file:
+        file.writelines(frame)
+        file.flush()
+        start_writing_back(file.fileno())
+
+
+def _filled(frame: bytes, chunks: list[bytes]) -> list[bytes]:
+    """Return the pieces of the contiguous frame that an `empty` one becomes with these chunks.
+
+    blosc2 itself takes four times as long to put compressed chunks into a frame as to compress them. The format is the
+    published "Blosc2 Contiguous Frame Format": header, chunks, a chunk with the offsets of the chunks, trailer. Chunks
+    of nothing but zeros are not stored; a mark stands for their offset.
+    """
+    header_bytes = int.from_bytes(frame[11:15], "big")
+    index_bytes = int.from_bytes(frame[header_bytes + 12 : header_bytes + 16], "little")
+    trailer = frame[header_bytes + index_bytes :]
+    is_zero = np.array([chunk[_SPECIAL_AT] >> 4 & 7 == _SPECIAL_ZERO for chunk in chunks], bool)
+    sizes = np.array([len(chunk) for chunk in chunks], "<i8") * ~is_zero
+    offsets = np.where(is_zero, _ZERO_OFFSET, np.cumsum(sizes) - sizes)
+    index = blosc2.compress2(offsets, codec=blosc2.Codec.LZ4, clevel=1, typesize=8, nthreads=1) if chunks else b""
+    total = header_bytes + int(sizes.sum()) + len(index) + len(trailer)
+    header = bytearray(frame[:header_bytes])
+    header[16:24] = total.to_bytes(8, "big")
+    header[39:47] = int(sizes.sum()).to_bytes(8, "big")
+    stored = [chunk for chunk, zero in zip(chunks, is_zero, strict=True) if not zero]
+    return [bytes(header), *stored, bytes(index), trailer]
+
+
+def _chunk_and_block(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    even = [-(-n // -(-n // most)) if n else 1 for n, most in zip(shape, CHUNK, strict=True)]
+    blocks = -(-even[0] // _BLOCK_SLICES)
+    slices = -(-even[0] // blocks)
+    return (slices * blocks, *even[1:]), (slices, *even[1:])
 
 
 def load_volume(path: Path | str, region: Sequence[slice] | None = None) -> npt.NDArray[Any]:
