@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Study records.")]
-Regions = Annotated[str, typer.Option(metavar="RULE", help="paper, whole, or fractions:A,B,C counted from the head.")]
+Regions = Annotated[
+    str, typer.Option(metavar="RULE", help="anatomy, paper, whole, or fractions:A,B,C counted from the head.")
+]
 Overlap = Annotated[str, typer.Option(metavar="N|Nmm", help="What two neighbouring regions share, in slices or mm.")]
 Split = Annotated[
     str,

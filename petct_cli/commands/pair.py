@@ -12,7 +12,7 @@ from petct_cli.cli.sources import read_records
 @command(uses=("jobs", "executor", "shard"))
 def main(
     files: opt.Files = None,
-    regions: opt.Regions = "paper",
+    regions: opt.Regions = "anatomy",
     overlap: opt.Overlap = "20",
     split: opt.Split = "random:0",
     reports: opt.Reports = None,
@@ -22,7 +22,8 @@ def main(
     """Pair images with report text: one sample per study, region and task.
 
     Reads study records that `petct convert` wrote and emits three samples a study: head-neck, chest, abdomen-pelvis,
-    each with its slices, its findings and its split. A scan shorter than 700 mm is one sample of region "unknown".
+    each with its slices, its findings and its split. Regions go by the lungs that the CT shows; without lungs by the
+    paper's fractions, and a scan shorter than 700 mm is one sample of region "unknown".
     A study without CT, PET or report becomes failed samples. Streams.
 
     Example:
@@ -30,7 +31,8 @@ def main(
         petct convert dicom/ -o vol | petct pair > samples.jsonl
     """
     from petct_cli.dataset.splits import SplitRule
-    from petct_cli.stages.pair import Pair, RegionRule
+    from petct_cli.stages.pair import Pair
+    from petct_cli.stages.pair_regions import RegionRule
 
     stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports)
     run(stage, read_records(files), shared)

@@ -196,6 +196,7 @@ class Region(Part):
     z: list[int]
     z_mm: list[float]
     partial: bool
+    warning: str | None = None
 
 
 class Image(Part):

@@ -108,6 +108,7 @@ def make_report_sample(
             z=[bounds.start, bounds.stop],
             z_mm=[slice_position_mm(pet, bounds.start), slice_position_mm(pet, bounds.stop - 1)],
             partial=bounds.partial,
+            **({"warning": bounds.warning} if bounds.warning else {}),
         ),
         "images": [_image(ct, "CT", bounds), _image(pet, "PT", bounds)],
         "messages": [
