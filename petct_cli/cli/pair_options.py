@@ -9,7 +9,11 @@ import typer
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Study records.")]
 Regions = Annotated[
-    str, typer.Option(metavar="RULE", help="anatomy, paper, whole, or fractions:A,B,C counted from the head.")
+    str | None,
+    typer.Option(
+        metavar="RULE",
+        help="anatomy (default), paper, whole (default with --slices), or fractions:A,B,C counted from the head.",
+    ),
 ]
 Overlap = Annotated[str, typer.Option(metavar="N|Nmm", help="What two neighbouring regions share, in slices or mm.")]
 Split = Annotated[
@@ -19,4 +23,8 @@ Split = Annotated[
 Reports = Annotated[
     Path | None,
     typer.Option(metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, JSONL, CSV, text)."),
+]
+Slices = Annotated[
+    bool,
+    typer.Option("--slices", help="List the paired CT-PET slices instead of samples; only anatomy reads their voxels."),
 ]

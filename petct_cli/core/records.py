@@ -236,6 +236,28 @@ class Sample(Record):
     decoding: dict[str, Any] | None = None
 
 
+class SliceRegion(Part):
+    """A region that a slice lies in, and how it was found."""
+
+    name: str
+    method: str
+    partial: bool
+
+
+class SlicePair(Record):
+    """A CT slice and the PET slice in the same place: number `z` of the volumes, `z_mm` along the body in LPS mm."""
+
+    TYPE: ClassVar[str] = "slice"
+
+    study: str
+    patient: str
+    split: Split | None = None
+    z: int
+    z_mm: float
+    regions: list[SliceRegion] = []
+    images: list[Image] = []
+
+
 class Checkpoint(Record):
     """A trained model folder."""
 
@@ -292,4 +314,6 @@ class AnyRecord(Record):
     id: str = ""
 
 
-MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score, Crosswalk)}
+MODELS: dict[str, type[Record]] = {
+    model.TYPE: model for model in (Study, Sample, SlicePair, Checkpoint, Score, Crosswalk)
+}

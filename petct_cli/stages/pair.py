@@ -90,13 +90,7 @@ class Pair:
         return read_sections(study)
 
     def _options(self) -> dict[str, object]:
-        overlap = self.regions.overlap
-        return {
-            "regions": self.regions.method,
-            "overlap": [overlap.amount, overlap.unit],
-            "split": self.split.describe(),
-            "task": "report",
-        }
+        return {**self.regions.describe(), "split": self.split.describe(), "task": "report"}
 
 
 def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:

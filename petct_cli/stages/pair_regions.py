@@ -73,6 +73,10 @@ class RegionRule:
         """Return the regions that a whole-body scan yields."""
         return ("whole",) if self.method == "whole" else REGION_NAMES
 
+    def describe(self) -> dict[str, object]:
+        """Return what belongs into the options hash."""
+        return {"regions": self.method, "overlap": [self.overlap.amount, self.overlap.unit]}
+
     def reads(self, study: Study) -> list[str]:
         """Return what the regions depend on beside the volumes, for the hash of what a sample was made from."""
         return [str(study.height_m)] if self.method in ("anatomy", "paper") and study.height_m is not None else []
