@@ -28,3 +28,7 @@ Slices = Annotated[
     bool,
     typer.Option("--slices", help="List the paired CT-PET slices instead of samples; only anatomy reads their voxels."),
 ]
+Preview = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write ID.png of each study with its regions drawn in, to check by eye."),
+]

@@ -17,6 +17,7 @@ def main(
     split: opt.Split = "random:0",
     reports: opt.Reports = None,
     slices: opt.Slices = False,
+    preview: opt.Preview = None,
     *,
     shared: Shared,
 ) -> None:
@@ -32,6 +33,7 @@ def main(
 
         petct convert dicom/ -o vol | petct pair > samples.jsonl
     """
+    from petct_cli.core.errors import UsageError
     from petct_cli.dataset.splits import SplitRule
     from petct_cli.stages.pair import Pair
     from petct_cli.stages.pair_regions import RegionRule
@@ -39,8 +41,10 @@ def main(
 
     patients = SplitRule.parse(split)
     stage: Pair | PairSlices
+    if slices and preview is not None:
+        raise UsageError("bad_option", "--preview goes with samples, not with --slices")
     if slices:
         stage = PairSlices(RegionRule.parse(regions or "whole", overlap), patients)
     else:
-        stage = Pair(RegionRule.parse(regions or "anatomy", overlap), patients, reports)
+        stage = Pair(RegionRule.parse(regions or "anatomy", overlap), patients, reports, preview)
     run(stage, read_records(files), shared)

@@ -58,7 +58,7 @@ class Store:
         RecordError
             ``bad_id`` when `name` cannot be the name of a folder.
         """
-        _check_name(name)
+        check_name(name)
         try:
             saved = orjson.loads(self._receipt(self.root / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
@@ -115,7 +115,7 @@ class Store:
 
     def withdraw(self, name: str) -> None:
         """Remove the finished work of `name`, whatever key it was finished under; nothing when there is none."""
-        _check_name(name)
+        check_name(name)
         if self._receipt(self.root / name).exists():
             shutil.rmtree(self.root / name, ignore_errors=True)
 
@@ -154,7 +154,7 @@ class Store:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuse what is no folder of its own below the root: an id may come from anywhere."""
     plain = name.isprintable() and "/" not in name and not name.startswith(".")
     if not name or not plain or len(os.fsencode(name)) > _LONGEST_NAME:

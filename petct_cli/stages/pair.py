@@ -17,6 +17,7 @@ from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
 from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.report.sections import parse_report
+from petct_cli.stages.pair_preview import write_preview
 from petct_cli.stages.pair_regions import RegionRule
 
 
@@ -32,6 +33,8 @@ class Pair:
         How patients come to splits.
     reports
         File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
+    preview
+        Folder that gets a picture of each study with its regions drawn in.
 
     A study that failed, here or before, still yields a failed sample per region, so that a benchmark counts it.
     """
@@ -39,6 +42,7 @@ class Pair:
     regions: RegionRule = field(default_factory=RegionRule)
     split: SplitRule = field(default_factory=SplitRule)
     reports: Path | None = None
+    preview: Path | None = None
 
     name: ClassVar[str] = "pair"
     version: ClassVar[str] = "2"
@@ -54,6 +58,8 @@ class Pair:
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
             return
+        if self.preview is not None:
+            write_preview(self.preview, study, ct, pet, cut)
         split = self.split.split_of(study.patient or study.id)
         inputs = [ct.sha256, pet.sha256, sha256_json(sections), *self.regions.reads(study)]
         stamp = entry(self.name, self.version, self._options(), inputs)

@@ -47,30 +47,30 @@ class LungRun:
         return LungRun(slices - self.stop, slices - self.start, self.cut_last, self.cut_first, self.peak_cm2)
 
 
-def read_slabs(path: Path | str, shape: tuple[int, ...]) -> Slabs:
-    """Return a function that reads the slices ``start..stop`` of a stored CT.
+def read_slabs(path: Path | str, shape: tuple[int, ...], what: str = "CT") -> Slabs:
+    """Return a function that reads the slices ``start..stop`` of a stored volume.
 
     Only the chunks that are asked for are read of a ``.b2nd``; a NIfTI has none and is read once.
 
     Raises
     ------
     RecordError
-        ``ct_unreadable``, also by the function; ``bad_volume`` for a file of another shape.
+        ``ct_unreadable`` or ``pet_unreadable``, also by the function; ``bad_volume`` for a file of another shape.
     """
     if not str(path).endswith(".b2nd"):
-        whole = _or_unreadable(lambda: load_volume(path))
-        _require_shape(whole.shape, shape)
+        whole = _or_unreadable(what, lambda: load_volume(path))
+        _require_shape(what, whole.shape, shape)
         return lambda start, stop: whole[start:stop]
-    _require_shape(_or_unreadable(lambda: stored_shape(path)), shape)
-    return lambda start, stop: _or_unreadable(lambda: load_volume(path, (slice(start, stop),)))
+    _require_shape(what, _or_unreadable(what, lambda: stored_shape(path)), shape)
+    return lambda start, stop: _or_unreadable(what, lambda: load_volume(path, (slice(start, stop),)))
 
 
-def _require_shape(found: tuple[int, ...], told: tuple[int, ...]) -> None:
+def _require_shape(what: str, found: tuple[int, ...], told: tuple[int, ...]) -> None:
     if found != told:
-        raise RecordError("bad_volume", "the CT on disk is not of the shape that the record says")
+        raise RecordError("bad_volume", f"the {what} on disk is not of the shape that the record says")
 
 
-def _or_unreadable(read: Callable[[], Any]) -> Any:
+def _or_unreadable(what: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except InputError as error:
@@ -79,7 +79,7 @@ def _or_unreadable(read: Callable[[], Any]) -> Any:
         why = error.strerror or "input/output error"
     except (RuntimeError, ValueError, EOFError):
         why = "damaged"
-    raise RecordError("ct_unreadable", f"the CT cannot be read: {why}")
+    raise RecordError(f"{what.lower()}_unreadable", f"the {what} cannot be read: {why}")
 
 
 def find_lungs(slabs: Slabs, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> LungRun | None:
