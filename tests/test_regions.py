@@ -21,7 +21,7 @@ from bodies import (
     table,
     trunk,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import study, volume
 
@@ -40,6 +40,12 @@ HALF_COLLAPSED = [
     lungs()[0],
     Part(300, 530, (-80, 0), (50, 75), -1000),
     Part(380, 530, (-60, 20), (25, 35), -650),
+]
+THIN = [
+    *trunk(60, 80),
+    *(Part(280, 560, (side * 80, 0), (60, 85), 40) for side in (1, -1)),
+    Part(270, 900, (0, 0), (60, 90), 40),
+    *lungs(),
 ]
 SMALL = [
     replace(
@@ -81,6 +87,7 @@ def found_in(scan: Scan, **changes: Any) -> LungRun | None:
         Scan(trunk() + lungs(hu=-680)),
         Scan(trunk(270, 200) + lungs(), size=(150, 150)),
         Scan(trunk(270, 200) + lungs(), size=(90, 64)),
+        Scan(THIN, spacing=(4.0, 4.0, 4.0), size=(150, 150)),
         replace(BODY, size=(38, 46)),
         replace(BODY, size=(60, 36)),
         replace(BODY, spacing=(8.0, 8.0, 8.0), size=(75, 75)),
@@ -106,6 +113,7 @@ def found_in(scan: Scan, **changes: Any) -> LungRun | None:
         "dense lungs",
         "obese",
         "obese, cut by the field of view",
+        "a wall of 10 mm",
         "field of view cuts the lungs at the back and front",
         "field of view cuts the lungs at both sides",
         "coarse",
@@ -155,6 +163,52 @@ def test_any_dtype_and_not_a_number(dtype: type[np.generic]) -> None:
         ct[:, 5:8] = np.inf
         ct[:, 8:9] = -np.inf
     assert find_lungs(slabs(ct), BODY.shape, BODY.spacing) == found_in(BODY)
+
+
+def test_rows_and_columns_may_run_any_way() -> None:
+    ct = BODY.with_parts(*table(), before=True).render()
+    expected = find_lungs(slabs(ct), BODY.shape, BODY.spacing)
+    assert expected is not None
+    for turned in (ct[:, ::-1], ct[:, :, ::-1], ct.transpose(0, 2, 1)):
+        run = find_lungs(slabs(turned), BODY.shape, BODY.spacing)
+        assert run is not None
+        assert (run.start, run.stop) == (expected.start, expected.stop)
+    upside_down = find_lungs(slabs(ct[::-1]), BODY.shape, BODY.spacing)
+    assert upside_down is not None
+    assert upside_down.flipped(BODY.shape[0]) == expected
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.floats(-230, 250),
+    st.floats(560, 1000),
+    st.floats(120, 260),
+    st.floats(290, 420),
+    st.sampled_from([[], arms_down(), arms_up(), TIGHT_ARMS]),
+    st.sampled_from([[], table(), table(touching=False), clothes()]),
+    st.sampled_from([[], bowel_gas()]),
+    st.sampled_from([1.5, 3.0, 5.0, 8.0]),
+)
+def test_any_lungs_in_any_scan(
+    top: float,
+    bottom: float,
+    length: float,
+    apex: float,
+    arms: list[Part],
+    around: list[Part],
+    gas: list[Part],
+    spacing: float,
+) -> None:
+    base = min(apex + length, 545.0)
+    parts = [*around, *arms, *trunk(), *lungs(apex, base), *gas]
+    scan = Scan(parts, top, bottom, (spacing, 6.0, 6.0), (100, 100), 20.0)
+    run = found_in(scan)
+    assert run is not None
+    start, stop = scan.slices(apex, base)
+    tolerance = max(1, round(3.0 / spacing))
+    assert abs(run.start - start) <= tolerance
+    assert abs(run.stop - stop) <= tolerance
+    assert not (run.cut_first or run.cut_last)
 
 
 @pytest.mark.parametrize(
