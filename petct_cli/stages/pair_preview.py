@@ -24,7 +24,7 @@ def write_preview(folder: Path, study: Study, ct: Volume, pet: Volume, bounds: S
         The operating system refused.
     """
     from petct_cli.volume.lungs import read_slabs
-    from petct_cli.volume.preview import coronal_film, coronal_mip, draw_regions
+    from petct_cli.volume.region_preview import coronal_film, coronal_mip, draw_regions
     from petct_cli.volume.render import PET_WINDOW_SUV
 
     depth = pet.shape[0]

@@ -13,7 +13,7 @@ from conftest import Result
 from PIL import Image
 from samples import lines, study, volume
 
-from petct_cli.volume.preview import coronal_film, coronal_mip
+from petct_cli.volume.region_preview import coronal_film, coronal_mip
 from petct_cli.volume.storage import save_volume
 
 Petct = Callable[..., Result]
