@@ -128,9 +128,10 @@ def pair() -> None:
 
     from petct_cli.core.jsonl import decode, encode
     from petct_cli.stages.pair import Pair
+    from petct_cli.stages.pair_regions import RegionRule
 
     lines = [orjson.dumps(study(f"s{number}")) for number in range(500)]
-    stage = Pair()
+    stage = Pair(RegionRule("paper"))
 
     def ours() -> None:
         for line in lines:
@@ -147,6 +148,51 @@ def pair() -> None:
     compare("pair", ours, theirs, "json loads+dumps", "samples/s", 3 * len(lines))
 
 
+def slices(folder: Path) -> None:
+    """Measure the whole command, start included, on studies of the paper's length (568 slices)."""
+    import json
+
+    import orjson
+    from samples import study, volume
+
+    grid = {"shape": [568, 200, 200], "spacing_mm": [3.0, 4.0, 4.0]}
+    ct, pet = volume("ct", path="vol/ct.b2nd", **grid), volume("pet", **grid)
+    manifest = folder / "studies.jsonl"
+    manifest.write_bytes(b"".join(orjson.dumps(study(f"s{n}", ct=ct, pet=pet)) + b"\n" for n in range(300)))
+    command = [sys.executable, "-m", "petct_cli", "pair", "--slices", "--regions", "paper", str(manifest)]
+
+    def ours() -> None:
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+    def theirs() -> None:
+        with open(os.devnull, "w", encoding="utf-8") as out:
+            for line in manifest.read_text("utf-8").splitlines():
+                known = json.loads(line)
+                for z in range(568):
+                    images = [{**known[name], "z": [z, z + 1]} for name in ("ct", "pet")]
+                    pair = {"id": f"{known['id']}/slice/{z}", "study": known["id"], "z": z, "images": images}
+                    out.write(json.dumps(pair) + "\n")
+
+    compare("pair --slices, a whole process", ours, theirs, "json dumps", "slices/s", 300 * 568)
+
+
+def regions(folder: Path) -> None:
+    """Measure finding the lungs in a whole body on a PET's grid, read from disk, beside reading alone."""
+    from bodies import Scan, lungs, slabs, trunk
+
+    from petct_cli.volume.lungs import find_lungs, read_slabs
+    from petct_cli.volume.storage import load_volume, save_volume
+
+    scan = Scan(trunk() + lungs(), bottom=880, spacing=(3.0, 4.0, 4.0), size=(200, 200))
+    path = folder / "ct.b2nd"
+    save_volume(path, scan.render())
+
+    def ours() -> None:
+        assert find_lungs(read_slabs(path, scan.shape), scan.shape, scan.spacing) is not None
+
+    compare("pair: lungs in 200x200x300", ours, lambda: slabs(load_volume(path)), "reading alone", "studies/s", 1)
+
+
 def main() -> None:
     """Run all benchmarks."""
     print(f"one core, median of {ROUNDS} interleaved rounds; ratio > 1: petct is faster\n")
@@ -157,7 +203,9 @@ def main() -> None:
         bench_anonymize.bench(folder, found)
         convert(folder, found)
         bench_convert.bench(folder)
-    pair()
+        pair()
+        slices(folder)
+        regions(folder)
     if importlib.util.find_spec("rouge_score"):
         score()
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+
+from petct_cli.volume.storage import save_volume
 
 AFFINE = [[0.0, 0.0, 6.0, -190.0], [0.0, 6.0, 0.0, -190.0], [8.0, 0.0, 0.0, -800.0], [0.0, 0.0, 0.0, 1.0]]
 SECTIONS = {
@@ -15,7 +21,28 @@ SECTIONS = {
 }
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="petct-tests-")
+
+
+@cache
+def plain_ct(shape: tuple[int, ...]) -> str:
+    """Write a body with lungs where the paper's fractions have the chest and return its path; the same for a shape."""
+    depth, height, width = shape
+    y, x = np.mgrid[:height, :width]
+
+    def disc(row: float, column: float, radius: float) -> Any:
+        return ((y + 0.5) / height - row) ** 2 + ((x + 0.5) / width - column) ** 2 < radius**2
+
+    ct = np.full(shape, -1000, np.int16)
+    ct[:, disc(0.5, 0.5, 0.42)] = 40
+    ct[depth - round(0.55 * depth) : depth - round(0.20 * depth), disc(0.5, 0.3, 0.15) | disc(0.5, 0.7, 0.15)] = -800
+    path = Path(_FOLDER.name) / f"ct_{depth}_{height}_{width}.b2nd"
+    save_volume(path, ct)
+    return str(path)
+
+
 def volume(name: str, **changes: Any) -> dict[str, Any]:
+    """Return the fields of a volume; a CT's file is there, so that regions can be found in it."""
     unit, dtype = ("HU", "int16") if name == "ct" else ("SUVbw", "float32")
     plain = {
         "path": f"vol/{name}.b2nd",
@@ -26,7 +53,10 @@ def volume(name: str, **changes: Any) -> dict[str, Any]:
         "unit": unit,
         "dtype": dtype,
     }
-    return {**plain, **changes}
+    fields = {**plain, **changes}
+    if name == "ct" and "path" not in changes and len(fields["shape"]) == 3 and min(fields["shape"]) > 0:
+        fields["path"] = plain_ct(tuple(fields["shape"]))
+    return fields
 
 
 def study(identity: str = "s1", **changes: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Sample, Study
 from petct_cli.dataset.samples import region_text
 from petct_cli.dataset.splits import SplitRule
-from petct_cli.stages.pair import Pair, RegionRule
+from petct_cli.stages.pair import Pair
+from petct_cli.stages.pair_regions import RegionRule
 from petct_cli.volume.regions import PAPER_FRACTIONS, Overlap, regions_by_fractions
 
 Petct = Callable[..., Result]
@@ -108,14 +109,17 @@ def test_reports_beside_the_studies_are_matched(petct: Petct, tmp_path: Path) ->
 
 def test_a_short_scan_is_one_unknown_region() -> None:
     short = {"shape": [60, 64, 64]}
-    (sample,) = samples_of(study(ct=volume("ct", **short), pet=volume("pet", **short)))
+    (sample,) = samples_of(study(ct=volume("ct", **short), pet=volume("pet", **short)), regions=RegionRule("paper"))
     assert sample.region and (sample.region.name, sample.region.partial) == ("unknown", True)
     assert all(text in (sample.reference or "") for text in SECTIONS.values())
 
 
 def test_regions_follow_the_positions_given_in_mm() -> None:
     rule = RegionRule.parse("fractions:25,25,50", "64mm")
-    head, chest, abdomen = rule.cut(100, 8.0)
+    place = {"shape": [100, 64, 64]}
+    record = Study.model_validate(study(ct=volume("ct", **place)))
+    assert record.ct is not None
+    head, chest, abdomen = rule.cut(record, record.ct)
     assert (head.start, head.stop) == (71, 100)
     assert (chest.start, chest.stop) == (46, 79)
     assert (abdomen.start, abdomen.stop) == (0, 54)

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Study records.")]
-Regions = Annotated[str, typer.Option(metavar="RULE", help="paper, whole, or fractions:A,B,C counted from the head.")]
+Regions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULE",
+        help="anatomy (default), paper, whole (default with --slices), or fractions:A,B,C counted from the head.",
+    ),
+]
 Overlap = Annotated[str, typer.Option(metavar="N|Nmm", help="What two neighbouring regions share, in slices or mm.")]
 Split = Annotated[
     str,
@@ -17,4 +23,12 @@ Split = Annotated[
 Reports = Annotated[
     Path | None,
     typer.Option(metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, JSONL, CSV, text)."),
+]
+Slices = Annotated[
+    bool,
+    typer.Option("--slices", help="List the paired CT-PET slices instead of samples; only anatomy reads their voxels."),
+]
+Preview = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write ID.png of each study with its regions drawn in, to check by eye."),
 ]

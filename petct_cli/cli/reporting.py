@@ -71,10 +71,10 @@ class Reporter:
         self._log.write(orjson.dumps({"time": time.time(), "stage": self.stage, "event": kind, **told}) + b"\n")
         self._log.flush()
 
-    def advance(self) -> None:
-        """Count one more record on the progress bar."""
+    def advance(self, records: int = 1) -> None:
+        """Count so many more records on the progress bar."""
         if self._progress is not None:
-            self._progress.advance(self._progress.task_ids[0])
+            self._progress.advance(self._progress.task_ids[0], records)
 
     def finish(self, counts: dict[str, int]) -> None:
         """Close with the counts: a line when something failed or a person is watching, an event in any case."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from petct_cli.cli.reporting import Reporter
 from petct_cli.cli.shared import MaxFailures, Shared
 from petct_cli.cli.sources import BadLine, Item
 from petct_cli.core.errors import ExitCode, OutputError, PetctError, RecordError
-from petct_cli.core.jsonl import BAD_LINE_CODES, encode
+from petct_cli.core.jsonl import BAD_LINE_CODES, Lines, encode
 from petct_cli.core.lock import exclusive
 from petct_cli.core.parallel import open_executor, ordered_map
 from petct_cli.core.records import AnyRecord, ErrorInfo, Record
@@ -33,7 +33,7 @@ class Stage(Protocol):
     version: ClassVar[str]
     consumes: ClassVar[tuple[type[Record], ...]]
 
-    def __call__(self, record: Any, /) -> Iterable[Record]:
+    def __call__(self, record: Any, /) -> Iterable[Record | Lines]:
         """Return what becomes of `record`; raise `PetctError` to fail it."""
         ...
 
@@ -55,7 +55,7 @@ class WholeStage(Protocol):
 class _Outcome:
     """What one record became: in a worker process this is all that comes back."""
 
-    records: list[Record]
+    records: Sequence[Record | Lines]
     worked: bool
     bug: str | None = None
 
@@ -231,6 +231,9 @@ def _pump(
             if outcome.failed_in(stage.name):
                 counts.spoil()
             for record in outcome.records:
+                if isinstance(record, Lines):
+                    _emit_lines(record, reporter, counts, out)
+                    continue
                 _emit(record, stage.name, reporter, counts, out, shared, mine=outcome.worked)
                 if watch is not None:
                     watch.see(record)
@@ -345,6 +348,13 @@ def _emit(
     reporter.advance()
     if failed_here and shared.fail_fast:
         raise _StopEarly
+
+
+def _emit_lines(made: Lines, reporter: Reporter, counts: _Counts, out: _Output) -> None:
+    for line in made.lines:
+        out.write(line)
+    counts.written += len(made.lines)
+    reporter.advance(len(made.lines))
 
 
 def _abandon_stdout() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -33,6 +34,17 @@ class BadLineError(RecordError):
     def __init__(self, code: str, message: str, record: Record | None = None) -> None:
         super().__init__(code, message)
         self.record = record
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Records that their stage has written as lines of JSON, without newlines, where a model for each takes too long.
+
+    What is in them has not failed.
+    """
+
+    lines: tuple[bytes, ...]
+    error: ClassVar[None] = None
 
 
 def encode(record: Record) -> bytes:

@@ -207,6 +207,7 @@ class Region(Part):
     z: list[int]
     z_mm: list[float] | None
     partial: bool
+    warning: str | None = None
 
 
 class Image(Part):
@@ -244,6 +245,31 @@ class Sample(Record):
     image_recipe: dict[str, Any] | None = None
     hypothesis: str | None = None
     decoding: dict[str, Any] | None = None
+
+
+class SliceRegion(Part):
+    """A region that a slice lies in, and how it was found."""
+
+    name: str
+    method: str
+    partial: bool
+
+
+class SlicePair(Record):
+    """A CT slice and the PET slice in the same place: number `z` of the volumes, `z_mm` along the body in LPS mm.
+
+    `z_mm` is None where the volumes have no geometry.
+    """
+
+    TYPE: ClassVar[str] = "slice"
+
+    study: str
+    patient: str
+    split: Split | None = None
+    z: int
+    z_mm: float | None
+    regions: list[SliceRegion] = []
+    images: list[Image] = []
 
 
 class Checkpoint(Record):
@@ -302,4 +328,6 @@ class AnyRecord(Record):
     id: str = ""
 
 
-MODELS: dict[str, type[Record]] = {model.TYPE: model for model in (Study, Sample, Checkpoint, Score, Crosswalk)}
+MODELS: dict[str, type[Record]] = {
+    model.TYPE: model for model in (Study, Sample, SlicePair, Checkpoint, Score, Crosswalk)
+}

@@ -58,7 +58,7 @@ class Store:
         RecordError
             ``bad_id`` when `name` cannot be the name of a folder.
         """
-        _check_name(name)
+        check_name(name)
         try:
             saved = orjson.loads(self._receipt(self.root / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
@@ -122,7 +122,7 @@ class Store:
         return records
 
     def _is_finished(self, name: str) -> bool:
-        _check_name(name)
+        check_name(name)
         return self._receipt(self.root / name).exists()
 
     def withdraw(self, name: str) -> None:
@@ -165,7 +165,7 @@ class Store:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(target))
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuse what is no folder of its own below the root: an id may come from anywhere."""
     plain = name.isprintable() and "/" not in name and not name.startswith(".")
     if not name or not plain or len(os.fsencode(name)) > _LONGEST_NAME:

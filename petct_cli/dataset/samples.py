@@ -110,6 +110,7 @@ def make_report_sample(
             z=[bounds.start, bounds.stop],
             z_mm=ends or None,
             partial=bounds.partial,
+            **({"warning": bounds.warning} if bounds.warning else {}),
         ),
         "images": [_image(ct, "CT", bounds), _image(pet, "PT", bounds)],
         "messages": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from petct_cli.core.errors import RecordError, UsageError
+from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
@@ -18,69 +17,8 @@ from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
 from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.report.sections import parse_report
-from petct_cli.volume.regions import (
-    PAPER_FRACTIONS,
-    REGION_NAMES,
-    Overlap,
-    RegionBounds,
-    regions_by_fractions,
-    whole_scan,
-)
-
-
-@dataclass(frozen=True)
-class RegionRule:
-    """How a scan is cut into regions: ``paper``, ``fractions:a,b,c`` or ``whole``."""
-
-    method: str = "paper"
-    overlap: Overlap = field(default_factory=lambda: Overlap(20))
-
-    @classmethod
-    def parse(cls, method: str, overlap: str) -> RegionRule:
-        """Read ``--regions`` and ``--overlap``.
-
-        Raises
-        ------
-        UsageError
-            ``bad_regions``, ``bad_overlap``.
-        """
-        try:
-            shared = Overlap(float(overlap.removesuffix("mm")), "mm" if overlap.endswith("mm") else "slices")
-            if not 0 <= shared.amount < math.inf:
-                raise ValueError
-        except ValueError:
-            raise UsageError("bad_overlap", "--overlap takes slices or mm, such as 20 or 65mm") from None
-        rule = cls(method, shared)
-        rule.fractions()
-        return rule
-
-    def fractions(self) -> tuple[float, ...] | None:
-        """Return the share of each region from the head, None for the whole scan."""
-        if self.method == "whole":
-            return None
-        if self.method == "paper":
-            return PAPER_FRACTIONS
-        kind, _, numbers = self.method.partition(":")
-        try:
-            shares = tuple(float(number) for number in numbers.split(","))
-        except ValueError:
-            shares = ()
-        if kind != "fractions" or len(shares) != len(REGION_NAMES) or not all(0 < share < math.inf for share in shares):
-            raise UsageError(
-                "bad_regions", "--regions takes paper, whole, or fractions:A,B,C such as fractions:25,25,50"
-            )
-        return shares
-
-    def names(self) -> tuple[str, ...]:
-        """Return the regions that a whole-body scan yields."""
-        return ("whole",) if self.method == "whole" else REGION_NAMES
-
-    def cut(self, slices: int, spacing_mm: float | None) -> list[RegionBounds]:
-        """Return the regions of a scan."""
-        fractions = self.fractions()
-        if fractions is None:
-            return whole_scan(slices)
-        return regions_by_fractions(slices, spacing_mm, fractions, self.overlap, self.method)
+from petct_cli.stages.pair_preview import write_preview
+from petct_cli.stages.pair_regions import RegionRule
 
 
 @dataclass(frozen=True)
@@ -95,6 +33,8 @@ class Pair:
         How patients come to splits.
     reports
         File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
+    preview
+        Folder that gets a picture of each study with its regions drawn in.
 
     A study that failed, here or before, still yields a failed sample per region, so that a benchmark counts it.
     """
@@ -102,24 +42,28 @@ class Pair:
     regions: RegionRule = field(default_factory=RegionRule)
     split: SplitRule = field(default_factory=SplitRule)
     reports: Path | None = None
+    preview: Path | None = None
 
     name: ClassVar[str] = "pair"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     def __call__(self, study: Study) -> Iterable[Record]:
         """Yield the samples of `study`; a region without findings becomes a failed sample."""
         try:
-            _, pet = check_volumes(study)
+            ct, pet = check_volumes(study)
             sections = self._sections(study)
             lesions = read_lesions(study)
+            cut = self.regions.cut(study, ct)
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
             return
+        if self.preview is not None:
+            write_preview(self.preview, study, ct, pet, cut)
         split = self.split.split_of(study.patient or study.id)
-        inputs = [study.ct.sha256 if study.ct else "", pet.sha256, sha256_json(sections)]
+        inputs = [ct.sha256, pet.sha256, sha256_json(sections), *self.regions.reads(study)]
         stamp = entry(self.name, self.version, self._options(), inputs)
-        for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0] if pet.spacing_mm else None):
+        for bounds in cut:
             try:
                 sample = make_report_sample(study, bounds, split, sections, lesions)
             except RecordError as error:
@@ -152,13 +96,7 @@ class Pair:
         return read_sections(study)
 
     def _options(self) -> dict[str, object]:
-        overlap = self.regions.overlap
-        return {
-            "regions": self.regions.method,
-            "overlap": [overlap.amount, overlap.unit],
-            "split": self.split.describe(),
-            "task": "report",
-        }
+        return {**self.regions.describe(), "split": self.split.describe(), "task": "report"}
 
 
 def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:

@@ -183,6 +183,17 @@ def _box(region: Sequence[slice], shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(box)
 
 
+def stored_shape(path: Path | str) -> tuple[int, ...]:
+    """Return the shape ``(z, y, x)`` of a ``.b2nd`` volume without reading it.
+
+    Raises
+    ------
+    InputError
+        As `load_volume`.
+    """
+    return tuple(int(length) for length in _open_b2nd(Path(path)).shape)
+
+
 def load_affine(path: Path | str) -> npt.NDArray[np.float64] | None:
     """Return the 4x4 affine (array index to LPS mm) of a stored volume; None where the geometry is unknown.
 
