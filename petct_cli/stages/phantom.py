@@ -52,7 +52,7 @@ class MakePhantom:
     ct_grid: CtGrid = "fine"
 
     name: ClassVar[str] = "phantom"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     def __call__(self, record: Study) -> Iterable[Record]:
