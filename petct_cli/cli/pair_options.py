@@ -18,3 +18,11 @@ Reports = Annotated[
     Path | None,
     typer.Option(metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, JSONL, CSV, text)."),
 ]
+Task = Annotated[
+    str,
+    typer.Option(metavar="NAMES", help="What is asked of each region: report, vqa, compare, or several with commas."),
+]
+ComparePairs = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Compare a region with those of N other patients at most (--task compare)."),
+]

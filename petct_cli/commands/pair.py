@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from petct_cli.cli import pair_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import read_records
+from petct_cli.core.scratch import scratch_folder
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -16,6 +19,8 @@ def main(
     overlap: opt.Overlap = "20",
     split: opt.Split = "random:0",
     reports: opt.Reports = None,
+    task: opt.Task = "report",
+    compare_pairs: opt.ComparePairs = 1,
     *,
     shared: Shared,
 ) -> None:
@@ -29,8 +34,12 @@ def main(
 
         petct convert dicom/ -o vol | petct pair > samples.jsonl
     """
+    from petct_cli.core.gather import Chain
     from petct_cli.dataset.splits import SplitRule
+    from petct_cli.dataset.tasks import TaskRule
     from petct_cli.stages.pair import Pair, RegionRule
 
-    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports)
-    run(stage, read_records(files), shared)
+    tasks = TaskRule.parse(task, compare_pairs)
+    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports, tasks)
+    with scratch_folder() if tasks.waits else nullcontext() as scratch:
+        run(stage, read_records(files), shared, gather=Chain(stage.gather(scratch)) if scratch else None)

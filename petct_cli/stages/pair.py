@@ -11,12 +11,16 @@ from typing import Any, ClassVar
 import orjson
 
 from petct_cli.core.errors import RecordError, UsageError
+from petct_cli.core.gather import Gather
 from petct_cli.core.hashing import sha256_json
-from petct_cli.core.provenance import entry
-from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
+from petct_cli.core.provenance import entry, stamped
+from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study, Task
+from petct_cli.dataset.compare import Compare
 from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
-from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
+from petct_cli.dataset.samples import check_volumes, identity, region_text
 from petct_cli.dataset.splits import SplitRule
+from petct_cli.dataset.tasks import TaskRule, make_samples
+from petct_cli.dataset.vqa import Balance
 from petct_cli.report.sections import parse_report
 from petct_cli.volume.regions import (
     PAPER_FRACTIONS,
@@ -96,12 +100,17 @@ class Pair:
     reports
         File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
 
-    A study that failed, here or before, still yields a failed sample per region, so that a benchmark counts it.
+    tasks
+        What is asked of each region. Yes/no questions and sides of comparisons are not finished samples: what `gather`
+        returns takes them out of the stream and gives those that stay, and the comparisons, after the last record.
+
+    A study that failed, here or before, still yields a failed sample per region and task: a benchmark counts it.
     """
 
     regions: RegionRule = field(default_factory=RegionRule)
     split: SplitRule = field(default_factory=SplitRule)
     reports: Path | None = None
+    tasks: TaskRule = field(default_factory=TaskRule)
 
     name: ClassVar[str] = "pair"
     version: ClassVar[str] = "1"
@@ -118,15 +127,15 @@ class Pair:
             return
         split = self.split.split_of(study.patient or study.id)
         inputs = [study.ct.sha256 if study.ct else "", pet.sha256, sha256_json(sections)]
-        stamp = entry(self.name, self.version, self._options(), inputs)
         for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0]):
-            try:
-                sample = make_report_sample(study, bounds, split, sections, lesions)
-            except RecordError as error:
-                base = Sample.model_validate(identity(study, bounds.name, split))
-                yield base.failed(self.name, error.code, str(error))
-                continue
-            yield sample.with_fields(provenance=[*sample.provenance, stamp])
+            for task in self.tasks.names:
+                stamp = entry(self.name, self.version, self._options(task), inputs)
+                try:
+                    for made in make_samples(task, study, bounds, split, sections, lesions):
+                        yield made if task == "compare" else stamped(made, stamp)
+                except RecordError as error:
+                    base = Sample.model_validate(identity(study, bounds.name, split, task))
+                    yield base.failed(self.name, error.code, str(error))
 
     def fan_out_failed(self, study: Study) -> Iterable[Record]:
         """Yield the failed samples of a study that failed upstream."""
@@ -140,24 +149,40 @@ class Pair:
         except RecordError:
             sections = {}
         for name in self.regions.names():
-            fields = identity(study, name, split)
-            reference = region_text(name, sections)
-            if reference:
-                fields["reference"] = reference
-            yield Sample.model_validate(fields).with_fields(error=error)
+            for task in self.tasks.names:
+                fields = identity(study, name, split, task)
+                reference = region_text(name, sections) if task == "report" else ""
+                if reference:
+                    fields["reference"] = reference
+                yield Sample.model_validate(fields).with_fields(error=error)
 
     def _sections(self, study: Study) -> dict[str, str]:
         if study.report is None and self.reports is not None:
             return matched_sections(study, report_index(self.reports))
         return read_sections(study)
 
-    def _options(self) -> dict[str, object]:
+    def gather(self, folder: Path) -> list[Gather]:
+        """Return what turns the stream of `__call__` into finished samples, one after the other.
+
+        Parameters
+        ----------
+        folder
+            Where records wait; it goes away with the run.
+        """
+        found: list[Gather] = []
+        if "vqa" in self.tasks.names:
+            found.append(Balance(folder))
+        if "compare" in self.tasks.names:
+            found.append(Compare(folder, self.tasks.pairs, self.name, self.version, self._options("compare")))
+        return found
+
+    def _options(self, task: Task = "report") -> dict[str, object]:
         overlap = self.regions.overlap
         return {
             "regions": self.regions.method,
             "overlap": [overlap.amount, overlap.unit],
             "split": self.split.describe(),
-            "task": "report",
+            **self.tasks.describe(task),
         }
 
 
