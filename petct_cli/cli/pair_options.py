@@ -26,3 +26,12 @@ ComparePairs = Annotated[
     int,
     typer.Option(min=1, metavar="N", help="Compare a region with those of N other patients at most (--task compare)."),
 ]
+Export = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOOL", help="Draw pictures and write manifests for trl, swift or llamafactory below --export-dir."
+    ),
+]
+ExportDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the --export: DIR/train.jsonl, DIR/images.")
+]

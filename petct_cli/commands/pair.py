@@ -21,6 +21,8 @@ def main(
     reports: opt.Reports = None,
     task: opt.Task = "report",
     compare_pairs: opt.ComparePairs = 1,
+    export: opt.Export = None,
+    export_dir: opt.ExportDir = None,
     *,
     shared: Shared,
 ) -> None:
@@ -38,8 +40,11 @@ def main(
     from petct_cli.dataset.splits import SplitRule
     from petct_cli.dataset.tasks import TaskRule
     from petct_cli.stages.pair import Pair, RegionRule
+    from petct_cli.stages.pair_outputs import Outputs
 
     tasks = TaskRule.parse(task, compare_pairs)
-    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports, tasks)
-    with scratch_folder() if tasks.waits else nullcontext() as scratch:
-        run(stage, read_records(files), shared, gather=Chain(stage.gather(scratch)) if scratch else None)
+    outputs = Outputs(export, export_dir)
+    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports, tasks, outputs.pictures)
+    with scratch_folder() if tasks.waits or outputs else nullcontext() as scratch:
+        gather = Chain([*stage.gather(scratch), *outputs.gather(scratch)]) if scratch else None
+        run(stage, read_records(files), shared, gather=gather)

@@ -17,6 +17,7 @@ from petct_cli.core.provenance import entry, stamped
 from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study, Task
 from petct_cli.dataset.compare import Compare
 from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
+from petct_cli.dataset.pictures import draw_pictures
 from petct_cli.dataset.samples import check_volumes, identity, region_text
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.dataset.tasks import TaskRule, make_samples
@@ -104,6 +105,9 @@ class Pair:
         What is asked of each region. Yes/no questions and sides of comparisons are not finished samples: what `gather`
         returns takes them out of the stream and gives those that stay, and the comparisons, after the last record.
 
+    pictures
+        Folder of an export, which gets pictures of every region.
+
     A study that failed, here or before, still yields a failed sample per region and task: a benchmark counts it.
     """
 
@@ -111,6 +115,7 @@ class Pair:
     split: SplitRule = field(default_factory=SplitRule)
     reports: Path | None = None
     tasks: TaskRule = field(default_factory=TaskRule)
+    pictures: Path | None = None
 
     name: ClassVar[str] = "pair"
     version: ClassVar[str] = "1"
@@ -122,12 +127,15 @@ class Pair:
             _, pet = check_volumes(study)
             sections = self._sections(study)
             lesions = read_lesions(study)
+            regions = self.regions.cut(pet.shape[0], pet.spacing_mm[0])
+            if self.pictures is not None:
+                draw_pictures(self.pictures, study, regions)
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
             return
         split = self.split.split_of(study.patient or study.id)
         inputs = [study.ct.sha256 if study.ct else "", pet.sha256, sha256_json(sections)]
-        for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0]):
+        for bounds in regions:
             for task in self.tasks.names:
                 stamp = entry(self.name, self.version, self._options(task), inputs)
                 try:
