@@ -35,3 +35,7 @@ Export = Annotated[
 ExportDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the --export: DIR/train.jsonl, DIR/images.")
 ]
+Card = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE|DIR", help="Write a dataset card with plots: FILE.md, or README.md in DIR."),
+]

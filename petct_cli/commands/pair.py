@@ -23,6 +23,7 @@ def main(
     compare_pairs: opt.ComparePairs = 1,
     export: opt.Export = None,
     export_dir: opt.ExportDir = None,
+    card: opt.Card = None,
     *,
     shared: Shared,
 ) -> None:
@@ -32,9 +33,15 @@ def main(
     each with its slices, its findings and its split. A scan shorter than 700 mm is one sample of region "unknown".
     A study without CT, PET or report becomes failed samples. Streams.
 
+    --task vqa asks what the true lesions, or else the report, state of a region; what is not mentioned is not asked. Its
+    yes/no questions, and comparisons (--task compare: of one patient's studies by date, and of two patients, within a
+    split), follow the last study: they wait in TMPDIR, not in memory.
+
     Example:
 
         petct convert dicom/ -o vol | petct pair > samples.jsonl
+
+        petct pair studies.jsonl --task report,vqa,compare --export trl --export-dir trl --card README.md > samples.jsonl
     """
     from petct_cli.core.gather import Chain
     from petct_cli.dataset.splits import SplitRule
@@ -43,8 +50,9 @@ def main(
     from petct_cli.stages.pair_outputs import Outputs
 
     tasks = TaskRule.parse(task, compare_pairs)
-    outputs = Outputs(export, export_dir)
+    outputs = Outputs(export, export_dir, card)
     stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports, tasks, outputs.pictures)
     with scratch_folder() if tasks.waits or outputs else nullcontext() as scratch:
-        gather = Chain([*stage.gather(scratch), *outputs.gather(scratch)]) if scratch else None
-        run(stage, read_records(files), shared, gather=gather)
+        gathers = [*stage.gather(scratch), *outputs.gather(scratch, stage.about())] if scratch else []
+        seen = outputs.watched(read_records(files), gathers, shared.shard)
+        run(stage, seen, shared, gather=Chain(gathers) if gathers else None)

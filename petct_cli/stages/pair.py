@@ -184,6 +184,16 @@ class Pair:
             found.append(Compare(folder, self.tasks.pairs, self.name, self.version, self._options("compare")))
         return found
 
+    def about(self) -> dict[str, str]:
+        """Return how samples are made, for people."""
+        overlap = self.regions.overlap
+        return {
+            "regions": self.regions.method,
+            "overlap": f"{overlap.amount:g} {overlap.unit}",
+            "split": ", ".join(f"{name} {value}" for name, value in self.split.describe().items()),
+            "tasks": ", ".join(self.tasks.names),
+        }
+
     def _options(self, task: Task = "report") -> dict[str, object]:
         overlap = self.regions.overlap
         return {
