@@ -33,15 +33,15 @@ def main(
     each with its slices, its findings and its split. A scan shorter than 700 mm is one sample of region "unknown".
     A study without CT, PET or report becomes failed samples. Streams.
 
-    --task vqa asks what the true lesions, or else the report, state of a region; what is not mentioned is not asked. Its
-    yes/no questions, and comparisons (--task compare: of one patient's studies by date, and of two patients, within a
-    split), follow the last study: they wait in TMPDIR, not in memory.
+    --task vqa asks what the true lesions, or else the report, state of a region; what is not mentioned is not asked.
+    Its yes/no questions, and comparisons (--task compare: of one patient's studies by date, and of two patients, within
+    a split), follow the last study: they wait in TMPDIR, not in memory.
 
     Example:
 
         petct convert dicom/ -o vol | petct pair > samples.jsonl
 
-        petct pair studies.jsonl --task report,vqa,compare --export trl --export-dir trl --card README.md > samples.jsonl
+        petct pair studies.jsonl --task report,vqa --export trl --export-dir trl --card card.md > samples.jsonl
     """
     from petct_cli.core.gather import Chain
     from petct_cli.dataset.splits import SplitRule
