@@ -55,6 +55,10 @@ def test_every_sample_is_in_the_manifest_of_its_split(petct: Petct, studies: tup
 def test_records_are_the_same_with_and_without_an_export(petct: Petct, studies: tuple[Path, bytes]) -> None:
     plain = petct(*COMMAND, stdin=studies[1], cwd=studies[0])
     assert plain.stdout == export(petct, studies, "trl", "--jobs", "2", out="jobs").stdout
+    export(petct, studies, "trl", out="job")
+    drawn = [path.relative_to(studies[0] / "job") for path in sorted((studies[0] / "job").rglob("*.png"))]
+    assert len(drawn) == 5 * 3 * 3
+    assert all((studies[0] / "job" / path).read_bytes() == (studies[0] / "jobs" / path).read_bytes() for path in drawn)
 
 
 def test_a_rerun_draws_nothing_again_and_a_lost_split_goes(petct: Petct, studies: tuple[Path, bytes]) -> None:
@@ -66,6 +70,18 @@ def test_a_rerun_draws_nothing_again_and_a_lost_split_goes(petct: Petct, studies
     assert {path: path.stat().st_mtime_ns for path in (studies[0] / "again").rglob("*.png")} == before
     assert not (studies[0] / "again/val.jsonl").exists()
     assert not [path for path in (studies[0] / "again").iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_that_stops_early_publishes_nothing(petct: Petct, studies: tuple[Path, bytes]) -> None:
+    folder, records = studies
+    (folder / "stopped").mkdir()
+    for name in ("train.jsonl", "val.jsonl", "dataset_info.json"):
+        (folder / "stopped" / name).write_bytes(b"of an earlier run")
+    before = {path: path.read_bytes() for path in (folder / "stopped").glob("*.json*")}
+    stdin = records.replace(b"/pet.b2nd", b"/gone.b2nd", 3)
+    more = ("--fail-fast", "--export", "llamafactory", "--export-dir", "stopped")
+    assert petct(*COMMAND, *more, stdin=stdin, cwd=folder).code == 1
+    assert {path: path.read_bytes() for path in (folder / "stopped").glob("*.json*")} == before
 
 
 def test_a_volume_that_is_gone_fails_its_study_and_leaves_the_export_whole(

@@ -152,6 +152,20 @@ def test_a_denial_beside_a_lesion_of_the_same_site_counts_for_nothing() -> None:
     assert facts.free == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hình ảnh nốt gan phải 12 mm, không tăng chuyển hóa FDG (SUVmax: 3,8).",
+        "Không còn hình ảnh hạch trung thất, tăng chuyển hóa FDG so với hình ảnh tháng 6/2019.",
+        "Nốt phổi phải 6 mm, chưa thấy tăng chuyển hóa FDG, SUVmax 0,8.",
+    ],
+)
+def test_a_lesion_in_doubt_is_neither_there_nor_not(text: str) -> None:
+    facts = stated_facts("whole", text)
+    assert (facts.findings, dict(facts.free)) == ((), {})
+    assert not facts.complete or not extract_lesions(text)
+
+
 def test_in_a_scan_of_an_unknown_part_nothing_is_known_to_be_free() -> None:
     facts = true_facts("unknown", [Lesion(site="lung", side="left")])
     assert (facts.free, facts.complete) == ({}, False)
