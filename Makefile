@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: install demo demo-clean test check lint bench man sample_data clean
+.PHONY: install trainers demo demo-clean test check lint bench man sample_data clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +27,13 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing petct and its test tools into $(VENV) (a few minutes the first time) ..."
 	$(PIP) -e '.[dev]'
 	touch $(VENV)/.installed $@
+
+# What reads the exports of `petct pair --export` in the tests: beside the environment, so that nothing in it changes.
+trainers: $(VENV)/trainers/.installed
+
+$(VENV)/trainers/.installed: tools/trainers.txt | $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) -r $<
+	touch $@
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 

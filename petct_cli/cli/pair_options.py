@@ -32,3 +32,24 @@ Preview = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write ID.png of each study with its regions drawn in, to check by eye."),
 ]
+Task = Annotated[
+    str,
+    typer.Option(metavar="NAMES", help="What is asked of each region: report, vqa, compare, or several with commas."),
+]
+ComparePairs = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Compare a region with those of N other patients at most (--task compare)."),
+]
+Export = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOOL", help="Draw pictures and write manifests for trl, swift or llamafactory below --export-dir."
+    ),
+]
+ExportDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the --export: DIR/train.jsonl, DIR/images.")
+]
+Card = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE|DIR", help="Write a dataset card with plots: FILE.md, or README.md in DIR."),
+]

@@ -19,6 +19,7 @@ from petct_cli.cli.reporting import Reporter
 from petct_cli.cli.shared import MaxFailures, Shared
 from petct_cli.cli.sources import BadLine, Item
 from petct_cli.core.errors import ExitCode, OutputError, PetctError, RecordError
+from petct_cli.core.gather import Gather
 from petct_cli.core.jsonl import BAD_LINE_CODES, Lines, encode
 from petct_cli.core.lock import exclusive
 from petct_cli.core.parallel import open_executor, ordered_map
@@ -105,20 +106,34 @@ class Watch(Protocol):
         ...
 
 
-def run(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared, watch: Watch | None = None) -> None:
+def run(
+    stage: Stage | WholeStage,
+    source: Iterable[Item],
+    shared: Shared,
+    watch: Watch | None = None,
+    gather: Gather | None = None,
+) -> None:
     """Run `stage` over `source`, write its records to stdout and exit with the contract's code.
+
+    What the stage gives goes through `gather` first, which may keep records back until after the last.
 
     Raises
     ------
     SystemExit
         With an `ExitCode` other than 0.
     """
-    code = execute(stage, source, shared, watch)
+    code = execute(stage, source, shared, watch, gather)
     if code:
         raise SystemExit(int(code))
 
 
-def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared, watch: Watch | None = None) -> ExitCode:
+def execute(
+    stage: Stage | WholeStage,
+    source: Iterable[Item],
+    shared: Shared,
+    watch: Watch | None = None,
+    gather: Gather | None = None,
+) -> ExitCode:
     """Do the work of `run` and return the exit code."""
     reporter = Reporter(stage.name, quiet=shared.quiet, json_logs=shared.json_logs)
     counts = _Counts()
@@ -129,9 +144,10 @@ def execute(stage: Stage | WholeStage, source: Iterable[Item], shared: Shared, w
             stack.enter_context(reporter.progress())
             out = _Output()
             try:
-                _pump(stage, source, shared, reporter, counts, out, watch)
-                for note in watch.notes() if watch is not None and not shared.dry_run else ():
-                    reporter.note(note)
+                _pump(stage, source, shared, reporter, counts, out, watch, gather)
+                for speaker in (watch, gather):
+                    for note in speaker.notes() if speaker is not None and not shared.dry_run else ():
+                        reporter.note(note)
             except _StopEarly:
                 pass
             except _StdoutFailedError:
@@ -203,18 +219,22 @@ def _pump(
     counts: _Counts,
     out: _Output,
     watch: Watch | None = None,
+    gather: Gather | None = None,
 ) -> None:
+    taken = gather.take if gather is not None else _as_it_is
     items = _readable(source, stage.name, shared, reporter, counts)
     if shared.dry_run:
         for record in items:
             reporter.line(f"would {'work on' if _wanted(stage, record) else 'pass on'} {shown_id(stage, record)}")
         return
     if isinstance(stage, WholeStage):
-        for record in stage.collect(_given(items, counts)):
+        for made in stage.collect(_given(items, counts)):
             failed = counts.failed
-            _emit(record, stage.name, reporter, counts, out, shared, mine=not _is_bad_line(record))
+            for record in taken(made):
+                _emit(record, stage.name, reporter, counts, out, shared, mine=not _is_bad_line(record))
             if counts.failed > failed:
                 counts.spoil()
+        _emit_rest(gather, stage.name, reporter, counts, out, shared)
         return
     with ExitStack() as stack:
         # The source is closed first, the executor last: a closed pipe must not wait for work nobody will read.
@@ -223,20 +243,37 @@ def _pump(
             closing(_iterator(ordered_map(partial(_work, stage), items, executor, in_flight)))
         )
         for outcome in outcomes:
-            if outcome.bug:
-                counts.bugs += 1
-                reporter.line(outcome.bug)
-            if outcome.worked:
-                counts.give()
-            if outcome.failed_in(stage.name):
-                counts.spoil()
+            _tell(outcome, stage.name, reporter, counts)
             for record in outcome.records:
                 if isinstance(record, Lines):
                     _emit_lines(record, reporter, counts, out)
                     continue
-                _emit(record, stage.name, reporter, counts, out, shared, mine=outcome.worked)
-                if watch is not None:
-                    watch.see(record)
+                for made in taken(record):
+                    _emit(made, stage.name, reporter, counts, out, shared, mine=outcome.worked)
+                    if watch is not None:
+                        watch.see(made)
+    _emit_rest(gather, stage.name, reporter, counts, out, shared)
+
+
+def _tell(outcome: _Outcome, stage: str, reporter: Reporter, counts: _Counts) -> None:
+    if outcome.bug:
+        counts.bugs += 1
+        reporter.line(outcome.bug)
+    if outcome.worked:
+        counts.give()
+    if outcome.failed_in(stage):
+        counts.spoil()
+
+
+def _as_it_is(record: Record) -> Iterable[Record]:
+    return (record,)
+
+
+def _emit_rest(
+    gather: Gather | None, stage: str, reporter: Reporter, counts: _Counts, out: _Output, shared: Shared
+) -> None:
+    for record in gather.rest() if gather is not None else ():
+        _emit(record, stage, reporter, counts, out, shared, mine=True)
 
 
 def _given(items: Iterable[Record], counts: _Counts) -> Iterator[Record]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from petct_cli.cli import pair_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import read_records
+from petct_cli.core.scratch import scratch_folder
 
 
 @command(uses=("jobs", "executor", "shard"))
@@ -18,6 +21,11 @@ def main(
     reports: opt.Reports = None,
     slices: opt.Slices = False,
     preview: opt.Preview = None,
+    task: opt.Task = "report",
+    compare_pairs: opt.ComparePairs = 1,
+    export: opt.Export = None,
+    export_dir: opt.ExportDir = None,
+    card: opt.Card = None,
     *,
     shared: Shared,
 ) -> None:
@@ -29,22 +37,36 @@ def main(
     A study without CT, PET or report becomes failed samples. --slices lists each CT slice with its PET slice instead,
     whether there is a report or not. Streams.
 
+    --task vqa asks what the true lesions, or else the report, state of a region; what is not mentioned is not asked.
+    Its yes/no questions, and comparisons (--task compare: of one patient's studies by date, and of two patients, within
+    a split), follow the last study: they wait in TMPDIR, not in memory.
+
     Example:
 
         petct convert dicom/ -o vol | petct pair > samples.jsonl
+
+        petct pair studies.jsonl --task report,vqa --export trl --export-dir trl --card card.md > samples.jsonl
     """
     from petct_cli.core.errors import UsageError
+    from petct_cli.core.gather import Chain
     from petct_cli.dataset.splits import SplitRule
+    from petct_cli.dataset.tasks import TaskRule
     from petct_cli.stages.pair import Pair
+    from petct_cli.stages.pair_outputs import Outputs
     from petct_cli.stages.pair_regions import RegionRule
     from petct_cli.stages.pair_slices import PairSlices
 
     patients = SplitRule.parse(split)
-    stage: Pair | PairSlices
-    if slices and preview is not None:
-        raise UsageError("bad_option", "--preview goes with samples, not with --slices")
+    tasks = TaskRule.parse(task, compare_pairs)
+    outputs = Outputs(export, export_dir, card)
     if slices:
-        stage = PairSlices(RegionRule.parse(regions or "whole", overlap), patients)
-    else:
-        stage = Pair(RegionRule.parse(regions or "anatomy", overlap), patients, reports, preview)
-    run(stage, read_records(files), shared)
+        if preview is not None or outputs or tasks.names != ("report",):
+            raise UsageError("bad_option", "--preview, --task, --export and --card go with samples, not with --slices")
+        run(PairSlices(RegionRule.parse(regions or "whole", overlap), patients), read_records(files), shared)
+        return
+    rule = RegionRule.parse(regions or "anatomy", overlap)
+    stage = Pair(rule, patients, reports, preview, tasks, outputs.pictures)
+    with scratch_folder() if tasks.waits or outputs else nullcontext() as scratch:
+        gathers = [*stage.gather(scratch), *outputs.gather(scratch, stage.about())] if scratch else []
+        seen = outputs.watched(read_records(files), gathers, shared.shard)
+        run(stage, seen, shared, gather=Chain(gathers) if gathers else None)

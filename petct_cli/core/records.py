@@ -227,7 +227,10 @@ class Message(Part):
 
 
 class Sample(Record):
-    """One image-text pair: a study, a region and a task."""
+    """One image-text pair: a study, a region and a task.
+
+    `question` says what is asked in a VQA sample and what is right, `other` which study is compared with this one.
+    """
 
     TYPE: ClassVar[str] = "sample"
 
@@ -240,6 +243,8 @@ class Sample(Record):
     messages: list[Message] = []
     reference: str | None = None
     lesions: list[Lesion] | None = None
+    question: dict[str, Any] | None = None
+    other: dict[str, Any] | None = None
     parent: str | None = None
     methods: list[str] | None = None
     image_recipe: dict[str, Any] | None = None

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from petct_cli.core.errors import RecordError
-from petct_cli.core.records import Image, Lesion, Message, Region, Sample, Study, Volume
+from petct_cli.core.records import Image, Lesion, Message, Region, Sample, Study, Task, Volume
 from petct_cli.report.sections import FINDINGS, split_sentences
 from petct_cli.report.sites import find_sites, load_sites
 from petct_cli.volume.regions import RegionBounds
@@ -95,28 +95,13 @@ def make_report_sample(
     RecordError
         ``no_findings`` when the report says nothing of the region.
     """
-    ct, pet = check_volumes(study)
     reference = region_text(bounds.name, sections)
     if not reference:
         raise RecordError("no_findings", f"the report has no findings for region {bounds.name}")
-    positions = (slice_position_mm(pet, bounds.start), slice_position_mm(pet, bounds.stop - 1))
-    ends = [position for position in positions if position is not None]
-    question = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": _prompts()[bounds.name]}]
     fields = {
         **identity(study, bounds.name, split),
-        "region": Region(
-            name=bounds.name,
-            method=bounds.method,
-            z=[bounds.start, bounds.stop],
-            z_mm=ends or None,
-            partial=bounds.partial,
-            **({"warning": bounds.warning} if bounds.warning else {}),
-        ),
-        "images": [_image(ct, "CT", bounds), _image(pet, "PT", bounds)],
-        "messages": [
-            Message(role="user", content=question),
-            Message(role="assistant", content=[{"type": "text", "text": reference}]),
-        ],
+        **shown(study, bounds),
+        "messages": exchange(_prompts()[bounds.name], reference, images=2),
         "reference": reference,
     }
     if lesions is not None:
@@ -124,14 +109,44 @@ def make_report_sample(
     return Sample.model_validate(fields)
 
 
-def identity(study: Study, region: str, split: str) -> dict[str, object]:
+def shown(study: Study, bounds: RegionBounds) -> dict[str, object]:
+    """Return the fields that say what is shown: the region and its slices of CT and PET.
+
+    Raises
+    ------
+    RecordError
+        As `check_volumes`.
+    """
+    ct, pet = check_volumes(study)
+    positions = (slice_position_mm(pet, bounds.start), slice_position_mm(pet, bounds.stop - 1))
+    region = Region(
+        name=bounds.name,
+        method=bounds.method,
+        z=[bounds.start, bounds.stop],
+        z_mm=[position for position in positions if position is not None] or None,
+        partial=bounds.partial,
+        **({"warning": bounds.warning} if bounds.warning else {}),
+    )
+    return {"region": region, "images": [_image(ct, "CT", bounds), _image(pet, "PT", bounds)]}
+
+
+def exchange(question: str, answer: str, images: int) -> list[Message]:
+    """Return a question after `images` pictures, and its answer."""
+    parts: list[dict[str, str]] = [{"type": "image"}] * images
+    return [
+        Message(role="user", content=[*parts, {"type": "text", "text": question}]),
+        Message(role="assistant", content=[{"type": "text", "text": answer}]),
+    ]
+
+
+def identity(study: Study, region: str, split: str, task: Task = "report") -> dict[str, object]:
     """Return the fields that say which sample this is, whether or not it can be built."""
     return {
-        "id": f"{study.id}/{region}/report",
+        "id": f"{study.id}/{region}/{task}",
         "study": study.id,
         "patient": study.patient or study.id,
         "split": split,
-        "task": "report",
+        "task": task,
         "provenance": study.provenance,
     }
 

@@ -195,14 +195,15 @@ class _Answers:
 
 
 def partners(samples: Sequence[Sample], seed: int) -> list[Sample | None]:
-    """Return for each sample one of the same region, another patient and other images; None where there is none.
+    """Return for each sample one of the same region and task, another patient and other images; None where none is.
 
-    Within a region patients are put in an order drawn from `seed`, and each sample takes the images of the one a fixed
-    number of places on. It depends on the set of samples alone, not on their order.
+    Within a region and task patients are put in an order drawn from `seed`, and each sample takes the images of the one
+    a fixed number of places on. It depends on the set of samples alone, not on their order.
     """
-    regions: dict[str, list[int]] = {}
+    regions: dict[tuple[str, str], list[int]] = {}
     for row, sample in enumerate(samples):
-        regions.setdefault(sample.region.name if sample.region is not None else "whole", []).append(row)
+        name = sample.region.name if sample.region is not None else "whole"
+        regions.setdefault((name, sample.task), []).append(row)
     chosen: list[Sample | None] = [None] * len(samples)
     draw = _drawn(seed)
     for rows in regions.values():

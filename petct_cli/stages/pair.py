@@ -10,12 +10,17 @@ from typing import Any, ClassVar
 import orjson
 
 from petct_cli.core.errors import RecordError
+from petct_cli.core.gather import Gather
 from petct_cli.core.hashing import sha256_json
-from petct_cli.core.provenance import entry
-from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
+from petct_cli.core.provenance import entry, stamped
+from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study, Task
+from petct_cli.dataset.compare import Compare
 from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
-from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
+from petct_cli.dataset.pictures import draw_pictures
+from petct_cli.dataset.samples import check_volumes, identity, region_text
 from petct_cli.dataset.splits import SplitRule
+from petct_cli.dataset.tasks import TaskRule, make_samples
+from petct_cli.dataset.vqa import Balance
 from petct_cli.report.sections import parse_report
 from petct_cli.stages.pair_preview import write_preview
 from petct_cli.stages.pair_regions import RegionRule
@@ -36,13 +41,22 @@ class Pair:
     preview
         Folder that gets a picture of each study with its regions drawn in.
 
-    A study that failed, here or before, still yields a failed sample per region, so that a benchmark counts it.
+    tasks
+        What is asked of each region. Yes/no questions and sides of comparisons are not finished samples: what `gather`
+        returns takes them out of the stream and gives those that stay, and the comparisons, after the last record.
+
+    pictures
+        Folder of an export, which gets pictures of every region.
+
+    A study that failed, here or before, still yields a failed sample per region and task: a benchmark counts it.
     """
 
     regions: RegionRule = field(default_factory=RegionRule)
     split: SplitRule = field(default_factory=SplitRule)
     reports: Path | None = None
     preview: Path | None = None
+    tasks: TaskRule = field(default_factory=TaskRule)
+    pictures: Path | None = None
 
     name: ClassVar[str] = "pair"
     version: ClassVar[str] = "2"
@@ -55,6 +69,8 @@ class Pair:
             sections = self._sections(study)
             lesions = read_lesions(study)
             cut = self.regions.cut(study, ct)
+            if self.pictures is not None:
+                draw_pictures(self.pictures, study, cut)
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
             return
@@ -62,15 +78,15 @@ class Pair:
             write_preview(self.preview, study, ct, pet, cut)
         split = self.split.split_of(study.patient or study.id)
         inputs = [ct.sha256, pet.sha256, sha256_json(sections), *self.regions.reads(study)]
-        stamp = entry(self.name, self.version, self._options(), inputs)
         for bounds in cut:
-            try:
-                sample = make_report_sample(study, bounds, split, sections, lesions)
-            except RecordError as error:
-                base = Sample.model_validate(identity(study, bounds.name, split))
-                yield base.failed(self.name, error.code, str(error))
-                continue
-            yield sample.with_fields(provenance=[*sample.provenance, stamp])
+            for task in self.tasks.names:
+                stamp = entry(self.name, self.version, self._options(task), inputs)
+                try:
+                    for made in make_samples(task, study, bounds, split, sections, lesions):
+                        yield made if task == "compare" else stamped(made, stamp)
+                except RecordError as error:
+                    base = Sample.model_validate(identity(study, bounds.name, split, task))
+                    yield base.failed(self.name, error.code, str(error))
 
     def fan_out_failed(self, study: Study) -> Iterable[Record]:
         """Yield the failed samples of a study that failed upstream."""
@@ -84,19 +100,45 @@ class Pair:
         except RecordError:
             sections = {}
         for name in self.regions.names():
-            fields = identity(study, name, split)
-            reference = region_text(name, sections)
-            if reference:
-                fields["reference"] = reference
-            yield Sample.model_validate(fields).with_fields(error=error)
+            for task in self.tasks.names:
+                fields = identity(study, name, split, task)
+                reference = region_text(name, sections) if task == "report" else ""
+                if reference:
+                    fields["reference"] = reference
+                yield Sample.model_validate(fields).with_fields(error=error)
 
     def _sections(self, study: Study) -> dict[str, str]:
         if study.report is None and self.reports is not None:
             return matched_sections(study, report_index(self.reports))
         return read_sections(study)
 
-    def _options(self) -> dict[str, object]:
-        return {**self.regions.describe(), "split": self.split.describe(), "task": "report"}
+    def gather(self, folder: Path) -> list[Gather]:
+        """Return what turns the stream of `__call__` into finished samples, one after the other.
+
+        Parameters
+        ----------
+        folder
+            Where records wait; it goes away with the run.
+        """
+        found: list[Gather] = []
+        if "vqa" in self.tasks.names:
+            found.append(Balance(folder))
+        if "compare" in self.tasks.names:
+            found.append(Compare(folder, self.tasks.pairs, self.name, self.version, self._options("compare")))
+        return found
+
+    def about(self) -> dict[str, str]:
+        """Return how samples are made, for people."""
+        overlap = self.regions.overlap
+        return {
+            "regions": self.regions.method,
+            "overlap": f"{overlap.amount:g} {overlap.unit}",
+            "split": ", ".join(f"{name} {value}" for name, value in self.split.describe().items()),
+            "tasks": ", ".join(self.tasks.names),
+        }
+
+    def _options(self, task: Task = "report") -> dict[str, object]:
+        return {**self.regions.describe(), "split": self.split.describe(), **self.tasks.describe(task)}
 
 
 def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:

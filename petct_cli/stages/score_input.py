@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from petct_cli.metrics.families import Fact, Item
 
 NO_GROUP = "all"
+_TASKS_OF_THEIR_OWN = ("vqa", "compare")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Fields:
     """Where a record keeps what is scored; ``a.b`` is field b of a.
 
     The patient falls back to ``patient_id``, ``study`` and ``id``; the group, which is what controls exchange within,
-    may be an object with a ``name``.
+    may be an object with a ``name``. Samples of a task other than ``report`` are groups of their own (``vqa/chest``).
     """
 
     reference: str = "reference"
@@ -93,7 +94,7 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             Item(
                 id=record.id or str(number),
                 patient=_patient(value, fields.patient) or record.id or str(number),
-                group=_group(_at(value, fields.group)),
+                group=_group(_at(value, fields.group), value.get("task")),
                 system=chosen,
                 reference=reference,
                 hypothesis=hypothesis or "",
@@ -133,10 +134,11 @@ def _patient(value: Mapping[str, Any], name: str) -> str | None:
     return None
 
 
-def _group(value: Any) -> str:
+def _group(value: Any, task: Any) -> str:
     if isinstance(value, Mapping):
         value = value.get("name")
-    return str(value) if isinstance(value, str | int) and str(value) else NO_GROUP
+    group = str(value) if isinstance(value, str | int) and str(value) else NO_GROUP
+    return f"{task}/{group}" if task in _TASKS_OF_THEIR_OWN else group
 
 
 def _facts(value: Any) -> tuple[Fact, ...] | None:
