@@ -15,6 +15,10 @@ def main(
     regions: opt.Regions = "paper",
     overlap: opt.Overlap = "20",
     split: opt.Split = "random:0",
+    duplicates: opt.Duplicates = "move",
+    near: opt.Near = 0.95,
+    template: opt.Template = 50,
+    leakage: opt.Leakage = None,
     reports: opt.Reports = None,
     *,
     shared: Shared,
@@ -23,14 +27,23 @@ def main(
 
     Reads study records that `petct convert` wrote and emits three samples a study: head-neck, chest, abdomen-pelvis,
     each with its slices, its findings and its split. A scan shorter than 700 mm is one sample of region "unknown".
-    A study without CT, PET or report becomes failed samples. Streams.
+    A study without CT, PET or report becomes failed samples.
+
+    Splits are by patient, and patients whose reports say the same (exactly, or nearly) come to one split, so all
+    studies are read before the first sample is written. It streams with --duplicates off and a random split, and when
+    all go to one split.
 
     Example:
 
         petct convert dicom/ -o vol | petct pair > samples.jsonl
     """
-    from petct_cli.dataset.splits import SplitRule
+    from petct_cli.dataset.placement import DuplicateRule
+    from petct_cli.dataset.split_rules import parse_split
     from petct_cli.stages.pair import Pair, RegionRule
+    from petct_cli.stages.pair_plan import Placing
 
-    stage = Pair(RegionRule.parse(regions, overlap), SplitRule.parse(split), reports)
-    run(stage, read_records(files), shared)
+    rule, alike = parse_split(split), DuplicateRule.parse(duplicates, near, template)
+    placing = Placing(rule, alike, leakage)
+    stage = Pair(RegionRule.parse(regions, overlap), rule.for_workers, alike, reports)
+    with placing.folder() as folder:
+        run(stage, placing.place(read_records(files), stage, folder), shared, placing)

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from petct_cli.core.errors import RecordError
-from petct_cli.core.records import Image, Lesion, Message, Region, Sample, Study, Volume
+from petct_cli.core.records import Image, Lesion, Message, Placement, Region, Sample, Study, Volume
 from petct_cli.report.sections import FINDINGS, split_sentences
 from petct_cli.report.sites import find_sites, load_sites
 from petct_cli.volume.regions import RegionBounds
@@ -86,7 +86,11 @@ def _is_volume(volume: Volume) -> bool:
 
 
 def make_report_sample(
-    study: Study, bounds: RegionBounds, split: str, sections: Mapping[str, str], lesions: Sequence[Lesion] | None
+    study: Study,
+    bounds: RegionBounds,
+    placement: Placement,
+    sections: Mapping[str, str],
+    lesions: Sequence[Lesion] | None,
 ) -> Sample:
     """Build the report-generation sample of one region.
 
@@ -101,7 +105,7 @@ def make_report_sample(
         raise RecordError("no_findings", f"the report has no findings for region {bounds.name}")
     question = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": _prompts()[bounds.name]}]
     fields = {
-        **identity(study, bounds.name, split),
+        **identity(study, bounds.name, placement),
         "region": Region(
             name=bounds.name,
             method=bounds.method,
@@ -121,13 +125,18 @@ def make_report_sample(
     return Sample.model_validate(fields)
 
 
-def identity(study: Study, region: str, split: str) -> dict[str, object]:
+def identity(study: Study, region: str, placement: Placement) -> dict[str, object]:
     """Return the fields that say which sample this is, whether or not it can be built."""
+    placed = {
+        "split": placement.split,
+        "duplicate_group": placement.group,
+        "duplicate_across": placement.across,
+    }
     return {
         "id": f"{study.id}/{region}/report",
         "study": study.id,
         "patient": study.patient or study.id,
-        "split": split,
+        **{name: value for name, value in placed.items() if value is not None},
         "task": "report",
         "provenance": study.provenance,
     }

@@ -13,9 +13,11 @@ import orjson
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
-from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
+from petct_cli.core.records import ErrorInfo, Lesion, Placement, Record, Sample, Study
 from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
+from petct_cli.dataset.placement import DuplicateRule
 from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
+from petct_cli.dataset.split_rules import AnyRule
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.report.sections import parse_report
 from petct_cli.volume.regions import (
@@ -92,7 +94,9 @@ class Pair:
     regions
         How to cut the scan.
     split
-        How patients come to splits.
+        How patients come to splits. A study that was placed (`pair_plan`) has its split already.
+    duplicates
+        What was done about patients whose reports say the same, when studies were placed.
     reports
         File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
 
@@ -100,30 +104,31 @@ class Pair:
     """
 
     regions: RegionRule = field(default_factory=RegionRule)
-    split: SplitRule = field(default_factory=SplitRule)
+    split: AnyRule = field(default_factory=SplitRule)
+    duplicates: DuplicateRule = field(default_factory=DuplicateRule)
     reports: Path | None = None
 
     name: ClassVar[str] = "pair"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     def __call__(self, study: Study) -> Iterable[Record]:
         """Yield the samples of `study`; a region without findings becomes a failed sample."""
         try:
+            placement = self._placement(study)
             _, pet = check_volumes(study)
-            sections = self._sections(study)
+            sections = self.sections(study)
             lesions = read_lesions(study)
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
             return
-        split = self.split.split_of(study.patient or study.id)
         inputs = [study.ct.sha256 if study.ct else "", pet.sha256, sha256_json(sections)]
         stamp = entry(self.name, self.version, self._options(), inputs)
         for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0]):
             try:
-                sample = make_report_sample(study, bounds, split, sections, lesions)
+                sample = make_report_sample(study, bounds, placement, sections, lesions)
             except RecordError as error:
-                base = Sample.model_validate(identity(study, bounds.name, split))
+                base = Sample.model_validate(identity(study, bounds.name, placement))
                 yield base.failed(self.name, error.code, str(error))
                 continue
             yield sample.with_fields(provenance=[*sample.provenance, stamp])
@@ -134,19 +139,39 @@ class Pair:
         return self._failed(study, study.error)
 
     def _failed(self, study: Study, error: ErrorInfo) -> Iterable[Record]:
-        split = self.split.split_of(study.patient or study.id)
         try:
-            sections = self._sections(study)
+            placement = self._placement(study)
+        except RecordError:
+            placement = Placement()
+        try:
+            sections = self.sections(study)
         except RecordError:
             sections = {}
         for name in self.regions.names():
-            fields = identity(study, name, split)
+            fields = identity(study, name, placement)
             reference = region_text(name, sections)
             if reference:
                 fields["reference"] = reference
             yield Sample.model_validate(fields).with_fields(error=error)
 
-    def _sections(self, study: Study) -> dict[str, str]:
+    def _placement(self, study: Study) -> Placement:
+        if study.placement is None:
+            split = self.split.own(study)
+            if split is None:
+                raise RecordError("split_needs_all", "this split is known only after all studies were seen")
+            return Placement(split)
+        if study.placement.fault is not None:
+            raise RecordError(*study.placement.fault)
+        return study.placement
+
+    def sections(self, study: Study) -> dict[str, str]:
+        """Return what the study's report says, by section.
+
+        Raises
+        ------
+        RecordError
+            ``no_report``, ``report_unreadable``, ``report_ambiguous``.
+        """
         if study.report is None and self.reports is not None:
             return matched_sections(study, report_index(self.reports))
         return read_sections(study)
@@ -157,6 +182,7 @@ class Pair:
             "regions": self.regions.method,
             "overlap": [overlap.amount, overlap.unit],
             "split": self.split.describe(),
+            "duplicates": self.duplicates.describe(),
             "task": "report",
         }
 
