@@ -32,7 +32,8 @@ WORDS = list(
     dict.fromkeys(
         DEFAULT.tokens(
             "gan phổi hạch lách não xương thận tim dạ dày tụy ruột nốt khối tăng chuyển hóa FDG kích thước trái phải "
-            "đốt sống ngực cổ bẹn trung thất thùy trên dưới màng tuyến thượng vú buồng trứng tử cung bàng quang tiền liệt"
+            "đốt sống ngực cổ bẹn trung thất thùy trên dưới màng tuyến thượng vú buồng trứng tử cung "
+            "bàng quang tiền liệt"
         )
     )
 )
