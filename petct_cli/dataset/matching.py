@@ -348,6 +348,11 @@ def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
                     fields.setdefault(name, str(value).strip())
 
 
+def field_named(label: str) -> str:
+    """Return what a column is about by its label: study, accession, patient or date, else nothing."""
+    return next((name for name, spellings in _FIELDS.items() if folded(str(label)) in spellings), "")
+
+
 def claims_of(entry: ReportEntry) -> Iterator[tuple[str, str]]:
     """Yield what a report says of whose it is: study, accession, patient, patient_date or name, each with its value."""
     fields = entry.fields

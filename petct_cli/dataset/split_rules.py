@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar, Self
 
-import orjson
-
 from petct_cli.core.errors import InputError, RecordError, UsageError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.records import Split, Study
 from petct_cli.dataset.splits import SPLITS, SplitRule, parse_shares
+from petct_cli.dataset.tables import table_rows
 
 STRATA = ("site", "scanner", "sex")
 _MONTH = re.compile(r"(\d{4})-?(\d{2})(?:-?\d{2})?")
@@ -120,9 +117,8 @@ class FileRule:
         except OSError as error:
             raise UsageError("no_such_file", f"--split file:{path}: {error.strerror}") from None
         found: dict[str, dict[str, tuple[Split, int]]] = {"patient": {}, "study": {}}
-        for number, row in _rows(path, data):
-            if not isinstance(row, dict):
-                raise InputError("split_file", f"{path}:{number}: not an object")
+        for number, raw in table_rows(path, data, "split_file"):
+            row = {key.strip().lower(): value for key, value in raw.items()}
             # A record that petct wrote has a `study`; its `id` then is the sample's.
             given = {_NAMES[key]: row[key] for key in ("id", "study", "patient", "split") if row.get(key)}
             split = next((name for name in SPLITS if name == given.get("split")), None)
@@ -155,23 +151,6 @@ class FileRule:
     def describe(self) -> dict[str, object]:
         """Return what belongs into the options hash."""
         return {"file": self.sha256}
-
-
-def _rows(path: Path, data: bytes) -> Iterator[tuple[int, object]]:
-    try:
-        text = data.decode("utf-8-sig")
-        if path.suffix.lower() in (".jsonl", ".ndjson"):
-            for number, line in enumerate(text.split("\n"), start=1):
-                if line.strip():
-                    yield number, orjson.loads(line)
-            return
-        header = text.split("\n", 1)[0]
-        delimiter = max(",;\t", key=header.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-        for row in reader:
-            yield reader.line_num, {(key or "").strip().lower(): value for key, value in row.items()}
-    except (UnicodeDecodeError, ValueError, csv.Error):
-        raise InputError("split_file", f"{path}: neither CSV with a header nor JSONL (.jsonl), in UTF-8") from None
 
 
 @dataclass(frozen=True)
