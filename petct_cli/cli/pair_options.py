@@ -38,3 +38,17 @@ Leakage = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write who has the same report as whom, and on which sides (JSON, or .md)."),
 ]
+ReportPattern = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="What report file names say: {study}, {patient}, {accession}, {date} and *."),
+]
+ReportIndex = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="List of reports (CSV, JSONL): study, patient, accession or date, and report."),
+]
+KeyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The key of `anonymize`, when reports name raw identifiers.")
+]
+Unmatched = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="List studies without a report and reports without a study (JSONL).")
+]

@@ -20,6 +20,10 @@ def main(
     template: opt.Template = 50,
     leakage: opt.Leakage = None,
     reports: opt.Reports = None,
+    report_pattern: opt.ReportPattern = None,
+    report_index: opt.ReportIndex = None,
+    key_file: opt.KeyFile = None,
+    unmatched: opt.Unmatched = None,
     *,
     shared: Shared,
 ) -> None:
@@ -31,7 +35,7 @@ def main(
 
     Splits are by patient, and patients whose reports say the same (exactly, or nearly) come to one split, so all
     studies are read before the first sample is written. It streams with --duplicates off and a random split, and when
-    all go to one split.
+    all go to one split, unless reports must be matched: a report that two studies claim is given to neither.
 
     Example:
 
@@ -39,11 +43,15 @@ def main(
     """
     from petct_cli.dataset.placement import DuplicateRule
     from petct_cli.dataset.split_rules import parse_split
+    from petct_cli.dicom.deid.pseudonyms import load_key
     from petct_cli.stages.pair import Pair, RegionRule
     from petct_cli.stages.pair_plan import Placing
+    from petct_cli.stages.pair_reports import Ledger, ReportSource
 
     rule, alike = parse_split(split), DuplicateRule.parse(duplicates, near, template)
-    placing = Placing(rule, alike, leakage)
-    stage = Pair(RegionRule.parse(regions, overlap), rule.for_workers, alike, reports)
+    key = None if key_file is None else load_key(key_file)
+    source = ReportSource.of(reports, report_pattern, report_index, key)
+    placing = Placing(rule, alike, leakage, Ledger(source, unmatched))
+    stage = Pair(RegionRule.parse(regions, overlap), rule.for_workers, alike, source)
     with placing.folder() as folder:
         run(stage, placing.place(read_records(files), stage, folder), shared, placing)

@@ -180,12 +180,15 @@ class Placement:
         The splits that the group stands in, when it was left where it is.
     fault
         Code and message of why there is no split.
+    report_fault
+        Code and message of why the report that matches this study is not its own.
     """
 
     split: Split | None = None
     group: str | None = None
     across: list[str] | None = None
     fault: tuple[str, str] | None = None
+    report_fault: tuple[str, str] | None = None
 
 
 class Study(Record):

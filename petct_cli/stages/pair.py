@@ -14,12 +14,12 @@ from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import ErrorInfo, Lesion, Placement, Record, Sample, Study
-from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
 from petct_cli.dataset.placement import DuplicateRule
 from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
 from petct_cli.dataset.split_rules import AnyRule
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.report.sections import parse_report
+from petct_cli.stages.pair_reports import ReportSource
 from petct_cli.volume.regions import (
     PAPER_FRACTIONS,
     REGION_NAMES,
@@ -98,7 +98,7 @@ class Pair:
     duplicates
         What was done about patients whose reports say the same, when studies were placed.
     reports
-        File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
+        Reports for studies whose record has none.
 
     A study that failed, here or before, still yields a failed sample per region, so that a benchmark counts it.
     """
@@ -106,7 +106,7 @@ class Pair:
     regions: RegionRule = field(default_factory=RegionRule)
     split: AnyRule = field(default_factory=SplitRule)
     duplicates: DuplicateRule = field(default_factory=DuplicateRule)
-    reports: Path | None = None
+    reports: ReportSource | None = None
 
     name: ClassVar[str] = "pair"
     version: ClassVar[str] = "2"
@@ -170,10 +170,12 @@ class Pair:
         Raises
         ------
         RecordError
-            ``no_report``, ``report_unreadable``, ``report_ambiguous``.
+            ``no_report``, ``report_unreadable``, ``report_ambiguous``, ``report_near_miss``, ``report_shared``.
         """
+        if study.placement is not None and study.placement.report_fault is not None:
+            raise RecordError(*study.placement.report_fault)
         if study.report is None and self.reports is not None:
-            return matched_sections(study, report_index(self.reports))
+            return matched_sections(study, self.reports)
         return read_sections(study)
 
     def _options(self) -> dict[str, object]:
@@ -187,18 +189,17 @@ class Pair:
         }
 
 
-def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:
-    """Return the report that `index` holds for `study`, by section.
+def matched_sections(study: Study, source: ReportSource) -> dict[str, str]:
+    """Return the report that `source` holds for `study`, by section.
 
     Raises
     ------
     RecordError
-        ``no_report``, ``report_ambiguous``.
+        ``no_report``, ``report_ambiguous``, ``report_near_miss``.
     """
-    patient = [study.patient] if study.patient else []
-    match = index.match(StudyKeys(study=[study.id], patient=patient, date=study.study_date or "", names=[study.id]))
+    match = source.match(study)
     if match is None:
-        raise RecordError("no_report", f"none of {index.size} reports matches the study")
+        raise RecordError("no_report", f"none of {source.index().size} reports matches the study")
     return _parsed(match.entry.document)
 
 

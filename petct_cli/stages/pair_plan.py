@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from petct_cli.core.scratch import scratch_folder
 from petct_cli.core.store import write_atomically
 from petct_cli.dataset.placement import DuplicateRule, Plan, Planner
 from petct_cli.dataset.split_rules import AnyRule
+from petct_cli.stages.pair_reports import Ledger
 
 ItemT = TypeVar("ItemT")
 
@@ -39,11 +40,14 @@ class Placing:
         How patients come to splits, and what becomes of those whose reports say the same.
     leakage
         File to write the leakage report to: Markdown by its suffix, else JSON.
+    ledger
+        Sees to it that no report goes to two studies.
     """
 
     rule: AnyRule
     duplicates: DuplicateRule = field(default_factory=DuplicateRule)
     leakage: Path | None = None
+    ledger: Ledger = field(default_factory=lambda: Ledger(None))
     _notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,7 +59,8 @@ class Placing:
     def is_needed(self) -> bool:
         """Whether the order of things matters at all: otherwise each study goes by itself and records stream."""
         looks = self.duplicates.mode != "off" and not self.rule.is_one
-        return self.rule.needs_all or looks or self.leakage is not None
+        told = self.leakage is not None or self.ledger.unmatched is not None
+        return self.rule.needs_all or looks or told or self.ledger.source is not None
 
     @contextmanager
     def folder(self) -> Iterator[Path | None]:
@@ -80,16 +85,21 @@ class Placing:
             return
         planner = Planner(self.rule, self.duplicates, folder)
         spool = folder / "items"
+        number = 0
         try:
             with spool.open("wb") as file:
                 for item in items:
                     pickle.dump(item, file, pickle.HIGHEST_PROTOCOL)
                     if isinstance(item, Study):
                         planner.add(item, _sections(reports, item))
+                        self.ledger.see(number, item)
+                        number += 1
             plan = planner.plan()
         except OSError as error:
             raise OutputError("scratch_unwritable", f"cannot write temporary files: {error.strerror}") from None
-        self._notes += plan.notes()
+        shared = self.ledger.faults()
+        self._notes += [*plan.notes(), *self.ledger.notes()]
+        self.ledger.write()
         if self.leakage is not None:
             self._write(plan, self.leakage)
         with spool.open("rb") as file:
@@ -97,7 +107,8 @@ class Placing:
             for found in _unpickled(file):
                 if isinstance(found, Study):
                     if not plan.is_dropped(number):
-                        yield found.placed(plan.placement(number))  # type: ignore[misc]
+                        placement = replace(plan.placement(number), report_fault=shared.get(number))
+                        yield found.placed(placement)  # type: ignore[misc]
                     number += 1
                 else:
                     yield found
