@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SKETCH_BITS = 256
-_BLOCK = 8192
+_BLOCK = 4096
+_TOGETHER = 4
 _SIGMAS = 4.0
 
 
@@ -59,8 +60,7 @@ class Planes:
 
 def sketches(vectors: Any, planes: Planes) -> NDArray[np.uint64]:
     """Return a sketch of each row of the sparse integer matrix `vectors`, shape (rows, SKETCH_BITS / 64)."""
-    bits = _sides(vectors, planes.signs(0, SKETCH_BITS), None)
-    return np.packbits(bits, axis=1).view(np.uint64)
+    return np.ascontiguousarray(_keys(vectors, planes.signs(0, SKETCH_BITS), None, SKETCH_BITS // 64).T)
 
 
 def sorted_keys(vectors: Any, planes: Planes) -> Iterator[NDArray[np.uint64]]:
@@ -68,26 +68,27 @@ def sorted_keys(vectors: Any, planes: Planes) -> Iterator[NDArray[np.uint64]]:
     total = np.asarray(vectors.sum(axis=0), dtype=np.int64).ravel()
     start = SKETCH_BITS
     for family in FAMILIES:
-        together = 4
-        for _ in range(0, family.number, together):
-            stop = start + together * family.bits
-            bits = _sides(vectors, planes.signs(start, stop), total if family.centred else None)
-            for band in range(together):
-                part = bits[:, band * family.bits : (band + 1) * family.bits]
-                padded = np.zeros((len(part), 8), np.uint8)
-                padded[:, 8 - family.bits // 8 :] = np.packbits(part, axis=1)
-                yield padded.view(">u8").ravel().astype(np.uint64)
+        for _ in range(0, family.number, _TOGETHER):
+            stop = start + _TOGETHER * family.bits
+            yield from _keys(vectors, planes.signs(start, stop), total if family.centred else None, _TOGETHER)
             start = stop
 
 
-def _sides(vectors: Any, signs: NDArray[np.int32], total: NDArray[np.int64] | None) -> NDArray[np.bool_]:
-    """Say on which side of each plane each row lies, as seen from nought or from the mean."""
+def _keys(vectors: Any, signs: NDArray[np.int32], total: NDArray[np.int64] | None, number: int) -> NDArray[np.uint64]:
+    """Say on which side of each plane each row lies, as seen from nought or from the mean, shape (number, rows).
+
+    The planes are divided among `number` keys, of at most 64 bits each.
+    """
     rows = vectors.shape[0]
-    found = np.empty((rows, signs.shape[1]), np.bool_)
+    found = np.empty((number, rows), np.uint64)
+    width = signs.shape[1] // number
     mean = None if total is None else total @ signs
     for start in range(0, rows, _BLOCK):
         block = vectors[start : start + _BLOCK] @ signs
-        found[start : start + _BLOCK] = block >= 0 if mean is None else block.astype(np.int64) * rows >= mean
+        sides = block >= 0 if mean is None else block.astype(np.int64) * rows >= mean
+        padded = np.zeros((len(sides), number, 8), np.uint8)
+        padded[:, :, 8 - width // 8 :] = np.packbits(sides.reshape(len(sides), number, width), axis=2)
+        found[:, start : start + _BLOCK] = padded.view(">u8")[:, :, 0].T
     return found
 
 
