@@ -182,9 +182,9 @@ def duplicates() -> None:
             return len(index.find().one)
 
     for count in (25_000, 100_000):
-        started = time.perf_counter()
+        started = time.process_time()
         pairs = find(count)
-        rate = count / (time.perf_counter() - started)
+        rate = count / (time.process_time() - started)
         print(f"{f'duplicate index, {count} reports':<34} {rate:>16.0f} reports/s    {pairs} near duplicates")
     peaks = []
     for count in (10_000, 40_000):

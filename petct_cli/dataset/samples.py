@@ -88,7 +88,7 @@ def _is_volume(volume: Volume) -> bool:
 def make_report_sample(
     study: Study,
     bounds: RegionBounds,
-    placement: Placement,
+    split: str | None,
     sections: Mapping[str, str],
     lesions: Sequence[Lesion] | None,
 ) -> Sample:
@@ -105,7 +105,7 @@ def make_report_sample(
         raise RecordError("no_findings", f"the report has no findings for region {bounds.name}")
     question = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": _prompts()[bounds.name]}]
     fields = {
-        **identity(study, bounds.name, placement),
+        **identity(study, bounds.name, split),
         "region": Region(
             name=bounds.name,
             method=bounds.method,
@@ -125,13 +125,10 @@ def make_report_sample(
     return Sample.model_validate(fields)
 
 
-def identity(study: Study, region: str, placement: Placement) -> dict[str, object]:
+def identity(study: Study, region: str, split: str | None) -> dict[str, object]:
     """Return the fields that say which sample this is, whether or not it can be built."""
-    placed = {
-        "split": placement.split,
-        "duplicate_group": placement.group,
-        "duplicate_across": placement.across,
-    }
+    company = study.placement or Placement()
+    placed = {"split": split, "duplicate_group": company.group, "duplicate_across": company.across}
     return {
         "id": f"{study.id}/{region}/report",
         "study": study.id,

@@ -65,7 +65,9 @@ def sketches(vectors: Any, planes: Planes) -> NDArray[np.uint64]:
 
 def sorted_keys(vectors: Any, planes: Planes) -> Iterator[NDArray[np.uint64]]:
     """Yield the keys of all rows of `vectors` band by band, shape (rows,)."""
-    total = np.asarray(vectors.sum(axis=0), dtype=np.int64).ravel()
+    total = np.zeros(vectors.shape[1], np.int64)
+    for row in range(0, vectors.shape[0], _BLOCK):
+        total += np.asarray(vectors[row : row + _BLOCK].sum(axis=0), np.int64).ravel()
     start = SKETCH_BITS
     for family in FAMILIES:
         for _ in range(0, family.number, _TOGETHER):

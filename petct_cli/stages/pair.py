@@ -13,7 +13,7 @@ import orjson
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
-from petct_cli.core.records import ErrorInfo, Lesion, Placement, Record, Sample, Study
+from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study
 from petct_cli.dataset.placement import DuplicateRule
 from petct_cli.dataset.samples import check_volumes, identity, make_report_sample, region_text
 from petct_cli.dataset.split_rules import AnyRule
@@ -115,7 +115,7 @@ class Pair:
     def __call__(self, study: Study) -> Iterable[Record]:
         """Yield the samples of `study`; a region without findings becomes a failed sample."""
         try:
-            placement = self._placement(study)
+            split = self._split(study)
             _, pet = check_volumes(study)
             sections = self.sections(study)
             lesions = read_lesions(study)
@@ -126,9 +126,9 @@ class Pair:
         stamp = entry(self.name, self.version, self._options(), inputs)
         for bounds in self.regions.cut(pet.shape[0], pet.spacing_mm[0]):
             try:
-                sample = make_report_sample(study, bounds, placement, sections, lesions)
+                sample = make_report_sample(study, bounds, split, sections, lesions)
             except RecordError as error:
-                base = Sample.model_validate(identity(study, bounds.name, placement))
+                base = Sample.model_validate(identity(study, bounds.name, split))
                 yield base.failed(self.name, error.code, str(error))
                 continue
             yield sample.with_fields(provenance=[*sample.provenance, stamp])
@@ -140,29 +140,29 @@ class Pair:
 
     def _failed(self, study: Study, error: ErrorInfo) -> Iterable[Record]:
         try:
-            placement = self._placement(study)
+            split = self._split(study)
         except RecordError:
-            placement = Placement()
+            split = None
         try:
             sections = self.sections(study)
         except RecordError:
             sections = {}
         for name in self.regions.names():
-            fields = identity(study, name, placement)
+            fields = identity(study, name, split)
             reference = region_text(name, sections)
             if reference:
                 fields["reference"] = reference
             yield Sample.model_validate(fields).with_fields(error=error)
 
-    def _placement(self, study: Study) -> Placement:
+    def _split(self, study: Study) -> str | None:
         if study.placement is None:
             split = self.split.own(study)
             if split is None:
                 raise RecordError("split_needs_all", "this split is known only after all studies were seen")
-            return Placement(split)
+            return split
         if study.placement.fault is not None:
             raise RecordError(*study.placement.fault)
-        return study.placement
+        return study.placement.split
 
     def sections(self, study: Study) -> dict[str, str]:
         """Return what the study's report says, by section.
