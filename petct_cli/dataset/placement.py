@@ -82,7 +82,7 @@ def report_text(sections: Mapping[str, str]) -> str:
 class Planner:
     """Takes in all studies and says where each goes.
 
-    About 100 bytes a study stay in memory while studies are added, and their names and words in files of `folder`.
+    Some 100 bytes a study stay in memory while studies are added, and their names and words in files of `folder`.
 
     Parameters
     ----------
