@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bench_anonymize
@@ -193,6 +193,48 @@ def regions(folder: Path) -> None:
     compare("pair: lungs in 200x200x300", ours, lambda: slabs(load_volume(path)), "reading alone", "studies/s", 1)
 
 
+def duplicates() -> None:
+    """Time and memory of the duplicate index, per report at 25,000 and at 100,000: linear when both are the same."""
+    import random
+    import tracemalloc
+
+    from petct_cli.dataset.duplicates import DuplicateIndex
+
+    def reports(count: int) -> Iterator[str]:
+        rng = random.Random(0)
+        words = [f"từ{number}" for number in range(3000)]
+        sentences = [" ".join(rng.choices(words, k=14)) + "." for _ in range(400)]
+        for number in range(count):
+            sizes = (f" nốt {rng.randrange(100)},{rng.randrange(10)} mm" for _ in range(4))
+            text = " ".join(rng.sample(sentences, 18)) + "".join(sizes)
+            yield text
+            if number % 50 == 0:
+                yield text.replace(" ", " khác ", 1)
+
+    def find(count: int) -> int:
+        with tempfile.TemporaryDirectory() as name:
+            index = DuplicateIndex(Path(name))
+            for text in reports(count * 50 // 51):
+                index.add(text)
+            return len(index.find().one)
+
+    for count in (25_000, 100_000):
+        started = time.process_time()
+        pairs = find(count)
+        rate = count / (time.process_time() - started)
+        print(f"{f'duplicate index, {count} reports':<34} {rate:>16.0f} reports/s    {pairs} near duplicates")
+    peaks = []
+    for count in (10_000, 40_000):
+        tracemalloc.start()
+        find(count)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    growth = (peaks[1] - peaks[0]) / 30_000
+    print(
+        f"{'duplicate index, memory':<34} {growth:>16.0f} bytes/report  beside {peaks[0] / 1e6 - growth / 100:.0f} MB"
+    )
+
+
 def main() -> None:
     """Run all benchmarks."""
     print(f"one core, median of {ROUNDS} interleaved rounds; ratio > 1: petct is faster\n")
@@ -206,6 +248,7 @@ def main() -> None:
         pair()
         slices(folder)
         regions(folder)
+    duplicates()
     if importlib.util.find_spec("rouge_score"):
         score()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -37,7 +38,7 @@ def test_evidence_is_tried_from_the_strongest_down(tmp_path: Path) -> None:
     assert by(patient=["8"], date="2024-01-04") == ("patient_date", "c")
     assert by(patient=["7"], date="20200101") == ("patient", "a")
     assert by(names=["study_9"]) == ("name", "study_9")
-    assert by(patient=["8"], date="20240105") is None
+    assert by(patient=["8"], date="20240205") is None
     assert by(patient=["nobody"]) is None
     assert by() is None
 
@@ -164,3 +165,42 @@ def test_what_is_called_a_workbook_and_is_none_is_an_unusable_report(tmp_path: P
     (tmp_path / "a.xlsx").write_bytes(b"not a workbook")
     (entry,) = load_reports(tmp_path / "a.xlsx")
     assert entry.fault == "report_format"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"patient": ["8"], "date": "20240105"}, "report 1 of 4 is of the same patient 2 days off"),
+        ({"patient": ["008"], "date": "2024-01-03"}, "report 1 of 4 is of a patient whose number is this one's"),
+        ({"accession": ["acc0012"]}, "report 2 of 4 has the accession of this study, but written otherwise"),
+        ({"names": ["Study 09"]}, "report 3 of 4 has the name of this study"),
+        ({"study": ["01.2.3"]}, "report 4 of 4 has the study"),
+    ],
+)
+def test_a_near_miss_is_an_error_that_names_both_sides(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+    write(tmp_path / "a.json", {"Mã BN": "8", "Ngày chụp": "03/01/2024", **FINDINGS})
+    write(tmp_path / "b.json", {"Số phiếu": "ACC 12", **FINDINGS})
+    write(tmp_path / "study_9.json", {"Mã BN": "77", **FINDINGS})
+    write(tmp_path / "z.json", {"study": "1.2.3", **FINDINGS})
+    index = index_of(tmp_path)
+    with pytest.raises(RecordError) as caught:
+        index.match(StudyKeys(**keys))
+    assert caught.value.code == "report_near_miss"
+    assert said in caught.value.message
+
+
+def test_what_is_of_somebody_else_is_no_near_miss(tmp_path: Path) -> None:
+    write(tmp_path / "study_9.json", {"Mã BN": "77", **FINDINGS})
+    write(tmp_path / "b.json", {"Mã BN": "8", "Ngày chụp": "03/01/2024", **FINDINGS})
+    index = index_of(tmp_path)
+    assert index.match(StudyKeys(names=["study 09"], patient=["5"])) is None
+    assert index.match(StudyKeys(patient=["8"], date="20240111")) is None
+    assert index.match(StudyKeys(patient=["80"], date="20240103")) is None
+
+
+def test_ambiguous_reports_are_named_by_their_places(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path / f"{name}.json", {"Mã BN": "1" if name == "a" else "8", **FINDINGS, "n": name})
+    with pytest.raises(RecordError) as caught:
+        index_of(tmp_path).match(StudyKeys(patient=["8"]))
+    assert "reports 2, 3 of 3" in caught.value.message

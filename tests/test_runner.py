@@ -85,7 +85,7 @@ def test_output_does_not_depend_on_jobs(petct: Petct) -> None:
 
 
 def test_each_record_is_flushed() -> None:
-    process = start("pair")
+    process = start("pair", "--duplicates", "off")
     assert process.stdin and process.stdout
     process.stdin.write(lines(study("s1")))
     process.stdin.flush()
@@ -117,7 +117,7 @@ def test_head_minus_one_in_a_shell(tmp_path: Path) -> None:
 
 
 def test_interrupted() -> None:
-    process = start("pair", "--jobs", "2")
+    process = start("pair", "--jobs", "2", "--duplicates", "off")
     assert process.stdin and process.stdout and process.stderr
     process.stdin.write(lines(*(study(f"s{number}") for number in range(8))))
     process.stdin.flush()
@@ -269,7 +269,7 @@ def test_progress_on_a_terminal_is_a_bar_and_stdout_stays_data(tmp_path: Path) -
 
 
 def test_a_record_under_jobs_does_not_wait_for_the_next_line() -> None:
-    process = start("pair", "--jobs", "2")
+    process = start("pair", "--jobs", "2", "--duplicates", "off")
     assert process.stdin
     assert process.stdout
     process.stdin.write(lines(study("s1")))

@@ -18,7 +18,11 @@ Regions = Annotated[
 Overlap = Annotated[str, typer.Option(metavar="N|Nmm", help="What two neighbouring regions share, in slices or mm.")]
 Split = Annotated[
     str,
-    typer.Option(metavar="RULE", help="random:SEED[:A/B/C] by patient, or one of train, val, test for all."),
+    typer.Option(
+        metavar="RULE",
+        help="random:SEED[:A/B/C], time (the paper's months), file:PATH (patient or study, split), "
+        "stratified:site|scanner|sex[:SEED], or one of train, val, test for all. Always by patient.",
+    ),
 ]
 Reports = Annotated[
     Path | None,
@@ -52,4 +56,34 @@ ExportDir = Annotated[
 Card = Annotated[
     Path | None,
     typer.Option(metavar="FILE|DIR", help="Write a dataset card with plots: FILE.md, or README.md in DIR."),
+]
+Duplicates = Annotated[
+    str,
+    typer.Option(
+        metavar="move|drop|flag|off",
+        help="What becomes of patients with the same report on several sides of the split.",
+    ),
+]
+Near = Annotated[
+    float,
+    typer.Option(metavar="COSINE", help="TF-IDF cosine from which reports are near duplicates; 2: exact ones only."),
+]
+Template = Annotated[int, typer.Option(metavar="N", help="A report that more than N patients share joins nobody.")]
+Leakage = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write who has the same report as whom, and on which sides (JSON, or .md)."),
+]
+ReportPattern = Annotated[
+    str | None,
+    typer.Option(metavar="PATTERN", help="What report file names say: {study}, {patient}, {accession}, {date} and *."),
+]
+ReportIndex = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="List of reports (CSV, JSONL): study, patient, accession or date, and report."),
+]
+KeyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The key of `anonymize`, when reports name raw identifiers.")
+]
+Unmatched = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="List studies without a report and reports without a study (JSONL).")
 ]

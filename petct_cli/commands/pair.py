@@ -18,7 +18,15 @@ def main(
     regions: opt.Regions = None,
     overlap: opt.Overlap = "20",
     split: opt.Split = "random:0",
+    duplicates: opt.Duplicates = "move",
+    near: opt.Near = 0.95,
+    template: opt.Template = 50,
+    leakage: opt.Leakage = None,
     reports: opt.Reports = None,
+    report_pattern: opt.ReportPattern = None,
+    report_index: opt.ReportIndex = None,
+    key_file: opt.KeyFile = None,
+    unmatched: opt.Unmatched = None,
     slices: opt.Slices = False,
     preview: opt.Preview = None,
     task: opt.Task = "report",
@@ -34,8 +42,11 @@ def main(
     Reads study records that `petct convert` wrote and emits three samples a study: head-neck, chest, abdomen-pelvis,
     each with its slices, its findings and its split. Regions go by the lungs that the CT shows; without lungs by the
     paper's fractions, and a scan shorter than 700 mm is one sample of region "unknown".
-    A study without CT, PET or report becomes failed samples. --slices lists each CT slice with its PET slice instead,
-    whether there is a report or not. Streams.
+    A study without CT, PET or report becomes failed samples. --slices lists each CT slice with its PET slice instead.
+
+    Splits are by patient, and patients whose reports say the same (exactly, or nearly) come to one split, so all
+    studies are read before the first sample is written. It streams with --duplicates off and a random split, and when
+    all go to one split, unless reports must be matched: a report that two studies claim is given to neither.
 
     --task vqa asks what the true lesions, or else the report, state of a region; what is not mentioned is not asked.
     Its yes/no questions, and comparisons (--task compare: of one patient's studies by date, and of two patients, within
@@ -49,24 +60,29 @@ def main(
     """
     from petct_cli.core.errors import UsageError
     from petct_cli.core.gather import Chain
-    from petct_cli.dataset.splits import SplitRule
+    from petct_cli.dataset.placement import DuplicateRule
+    from petct_cli.dataset.split_rules import parse_split
     from petct_cli.dataset.tasks import TaskRule
     from petct_cli.stages.pair import Pair
     from petct_cli.stages.pair_outputs import Outputs
+    from petct_cli.stages.pair_plan import Placing
     from petct_cli.stages.pair_regions import RegionRule
+    from petct_cli.stages.pair_reports import Ledger, ReportSource
     from petct_cli.stages.pair_slices import PairSlices
 
-    patients = SplitRule.parse(split)
-    tasks = TaskRule.parse(task, compare_pairs)
-    outputs = Outputs(export, export_dir, card)
+    rule, alike = parse_split(split), DuplicateRule.parse(duplicates, near, template)
+    source = ReportSource.of(reports, report_pattern, report_index, key_file)
+    placing = Placing(rule, alike, leakage, Ledger(source, unmatched))
+    tasks, outputs = TaskRule.parse(task, compare_pairs), Outputs(export, export_dir, card)
+    stage: Pair | PairSlices
     if slices:
         if preview is not None or outputs or tasks.names != ("report",):
-            raise UsageError("bad_option", "--preview, --task, --export and --card go with samples, not with --slices")
-        run(PairSlices(RegionRule.parse(regions or "whole", overlap), patients), read_records(files), shared)
-        return
-    rule = RegionRule.parse(regions or "anatomy", overlap)
-    stage = Pair(rule, patients, reports, preview, tasks, outputs.pictures)
-    with scratch_folder() if tasks.waits or outputs else nullcontext() as scratch:
-        gathers = [*stage.gather(scratch), *outputs.gather(scratch, stage.about())] if scratch else []
-        seen = outputs.watched(read_records(files), gathers, shared.shard)
-        run(stage, seen, shared, gather=Chain(gathers) if gathers else None)
+            raise UsageError("bad_option", "--preview, --task, --export and --card go with samples: not with --slices")
+        stage = PairSlices(RegionRule.parse(regions or "whole", overlap), rule.for_workers, alike, source)
+    else:
+        cut = RegionRule.parse(regions or "anatomy", overlap)
+        stage = Pair(cut, rule.for_workers, alike, source, preview, tasks, outputs.pictures)
+    with placing.folder() as folder, scratch_folder() if tasks.waits or outputs else nullcontext() as scratch:
+        written = outputs.gather(scratch, stage.about(), placing.counts) if scratch else []
+        studies = outputs.watched(placing.place(read_records(files), stage, folder), written, shared.shard)
+        run(stage, studies, shared, placing, Chain([*stage.gather(scratch), *written]) if scratch else None)

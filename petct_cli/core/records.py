@@ -6,9 +6,10 @@ field you mean to write given explicitly (``type`` and ``schema`` are filled in)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 SCHEMA = 1
 
@@ -177,6 +178,29 @@ class Deid(Part):
     report_source: ReportSource | None = None
 
 
+@dataclass(frozen=True)
+class Placement:
+    """What was decided of a study when all studies were seen: in memory only, never written.
+
+    Attributes
+    ----------
+    group
+        Name of the group of patients whose reports say the same, None for a patient without such company.
+    across
+        The splits that the group stands in, when it was left where it is.
+    fault
+        Code and message of why there is no split.
+    report_fault
+        Code and message of why the report that matches this study is not its own.
+    """
+
+    split: Split | None = None
+    group: str | None = None
+    across: list[str] | None = None
+    fault: tuple[str, str] | None = None
+    report_fault: tuple[str, str] | None = None
+
+
 class Study(Record):
     """One PET/CT study."""
 
@@ -197,6 +221,18 @@ class Study(Record):
     pet: Volume | None = None
     preview: Preview | None = None
     truth: Truth | None = None
+    _placement: Placement | None = PrivateAttr(default=None)
+
+    @property
+    def placement(self) -> Placement | None:
+        """What was decided of this study when all were seen, None when each goes by itself."""
+        return self._placement
+
+    def placed(self, placement: Placement) -> Study:
+        """Return a copy of which `placement` was decided."""
+        copy = self.model_copy()
+        copy._placement = placement
+        return copy
 
 
 class Region(Part):
@@ -245,6 +281,8 @@ class Sample(Record):
     lesions: list[Lesion] | None = None
     question: dict[str, Any] | None = None
     other: dict[str, Any] | None = None
+    duplicate_group: str | None = None
+    duplicate_across: list[str] | None = None
     parent: str | None = None
     methods: list[str] | None = None
     image_recipe: dict[str, Any] | None = None

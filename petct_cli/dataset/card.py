@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -54,16 +54,20 @@ class Card:
     about
         How the samples were made: by option, in words.
     duplicates
-        Numbers of duplicate reports by what they are, where they were looked for.
+        Asked at the end for numbers of duplicate reports by what they are; None where nobody looked.
     """
 
     def __init__(
-        self, target: Path, scratch: Path, about: Mapping[str, Any], duplicates: Mapping[str, int] | None = None
+        self,
+        target: Path,
+        scratch: Path,
+        about: Mapping[str, Any],
+        duplicates: Callable[[], Mapping[str, int] | None] = lambda: None,
     ) -> None:
         self._target = target
         self._about = dict(about)
         self._counts = CardCounts(scratch / "card.sqlite")
-        self.duplicates = duplicates
+        self._duplicates = duplicates
 
     def see_study(self, study: Study) -> None:
         """Count a study that is read."""
@@ -81,7 +85,7 @@ class Card:
         plots = draw_plots(self._counts)
         for name, data in plots.items():
             write_atomically(folder / f"{name}.png", data)
-        text = card_text(self._counts, self._about, self.duplicates, folder.name, list(plots))
+        text = card_text(self._counts, self._about, self._duplicates(), folder.name, list(plots))
         write_atomically(card, text.encode())
         try:
             for name in set(_PLOTS) - set(plots):
@@ -266,7 +270,7 @@ def _task_tables(counts: CardCounts) -> Iterator[str]:
 def _duplicate_text(duplicates: Mapping[str, int] | None) -> str:
     if duplicates is None:
         return "They were not looked for."
-    return _table(["what", "reports"], [[name, number] for name, number in sorted(duplicates.items())])
+    return _table(["what", "number"], [[name, number] for name, number in sorted(duplicates.items())])
 
 
 def _exclusion_text(counts: CardCounts) -> str:

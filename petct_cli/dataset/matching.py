@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import orjson
 
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.core.hashing import sha256_bytes, sha256_json
+from petct_cli.dataset.near_misses import Similar, loosely, within_days
 from petct_cli.report.deid_head import is_administrative
 from petct_cli.report.encoding import decode_report
 from petct_cli.report.sections import FINDINGS, split_headings
@@ -39,6 +40,7 @@ _SUFFIXES = frozenset({".xlsx", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".
 # Reports, but in no form that petct reads: they must not be passed over in silence.
 _OTHER_SUFFIXES = frozenset({".xls", ".docx", ".doc", ".rtf", ".pdf", ".odt"})
 _DELIMITERS = ",;\t|"
+_SHOWN = 4
 _HEAD_FIELD = re.compile(
     r"(?:^|(?<=[;,.|\t])|(?<=\s-)|(?<=\s{2}))[ \t]*(?P<label>[^\W\d][^\n:;,.|]{0,38}?)[ \t]*:[ \t]*"
 )
@@ -77,6 +79,10 @@ class ReportEntry:
         Code of why it cannot be used, empty when it can: ``report_encoding``, ``report_format``.
     beside
         What stands beside the report in its row or object: identifying values of whatever label.
+    claims
+        Further names of whose it is, as `ReportIndex` compares them: the pseudonyms of what it says, for one.
+    ordinal
+        Its place among the reports of an index, from 1: by this it may be named.
     """
 
     document: Mapping[str, Any]
@@ -86,6 +92,8 @@ class ReportEntry:
     place: str = field(repr=False, default="")
     fault: str = ""
     beside: Mapping[str, str] = field(default_factory=dict)
+    claims: Sequence[tuple[str, str]] = ()
+    ordinal: int = 0
 
     @property
     def identity(self) -> str:
@@ -114,12 +122,14 @@ class ReportIndex:
 
     def __init__(self, entries: Iterable[ReportEntry]) -> None:
         self._by: dict[tuple[str, str], list[ReportEntry]] = {}
+        self._similar: Similar[ReportEntry] | None = None
         self.size = 0
         identities: list[str] = []
         for entry in entries:
             self.size += 1
+            entry = replace(entry, ordinal=self.size)
             identities.append(entry.identity)
-            for key in _claims(entry):
+            for key in claims_of(entry):
                 self._by.setdefault(key, []).append(entry)
         self.sha256 = sha256_bytes("".join(sorted(identities)).encode())
 
@@ -129,29 +139,62 @@ class ReportIndex:
         Raises
         ------
         RecordError
-            ``report_ambiguous``: different reports have the same claim; the fault of the report, if it has one.
+            ``report_ambiguous``: different reports have the same claim. ``report_near_miss``: one all but matches (same
+            patient a few days off, same number written otherwise). The fault of the report, if it has one.
         """
-        day = _day(keys.date)
+        day = day_of(keys.date)
         tries: list[tuple[str, list[tuple[str, str]]]] = [
-            ("study", [("study", _folded(value)) for value in keys.study]),
-            ("accession", [("accession", _folded(value)) for value in keys.accession]),
-            ("patient_date", [("patient_date", f"{_folded(value)}|{day}") for value in keys.patient if day]),
-            ("name", [("name", _folded(value)) for value in (*keys.names, *keys.study, *keys.accession)]),
-            ("patient", [("patient", _folded(value)) for value in keys.patient]),
-            ("name", [("name", _folded(value)) for value in keys.patient]),
+            ("study", [("study", folded(value)) for value in keys.study]),
+            ("accession", [("accession", folded(value)) for value in keys.accession]),
+            ("patient_date", [("patient_date", f"{folded(value)}|{day}") for value in keys.patient if day]),
+            ("name", [("name", folded(value)) for value in (*keys.names, *keys.study, *keys.accession)]),
+            ("patient", [("patient", folded(value)) for value in keys.patient]),
+            ("name", [("name", folded(value)) for value in keys.patient]),
         ]
         for by, wanted in tries:
             found = [entry for key in wanted if key[1].strip("|") for entry in self._by.get(key, ())]
             if by == "patient":
-                found = [entry for entry in found if not (day and _day(entry.fields.get("date", "")) not in ("", day))]
+                found = [
+                    entry for entry in found if not (day and day_of(entry.fields.get("date", "")) not in ("", day))
+                ]
             if not found:
                 continue
             if len({entry.sha256 for entry in found}) > 1:
-                raise RecordError("report_ambiguous", f"several different reports match this study by {by}")
+                numbers = sorted({entry.ordinal for entry in found})
+                places = ", ".join(map(str, numbers[:_SHOWN])) + (", ..." if len(numbers) > _SHOWN else "")
+                message = f"reports {places} of {self.size} differ and all match this study by {by}"
+                raise RecordError("report_ambiguous", message, "give --report-index")
             if found[0].fault:
                 raise RecordError(found[0].fault, _FAULTS[found[0].fault])
             return Match(found[0], by)
+        self._refuse_near_miss(keys, day)
         return None
+
+    def _refuse_near_miss(self, keys: StudyKeys, day: str) -> None:
+        if self._similar is None:
+            self._similar = Similar(self._by)
+        for kind, values in (
+            ("study", keys.study),
+            ("accession", keys.accession),
+            ("name", [*keys.names, *keys.study, *keys.accession, *keys.patient]),
+        ):
+            for entry in self._similar.written_otherwise(kind, map(folded, values)):
+                if _contradicts(entry, keys, day):
+                    continue
+                message = f"report {entry.ordinal} of {self.size} has the {kind} of this study, but written otherwise"
+                raise RecordError("report_near_miss", message, "correct one of them, or give --report-index")
+        for entry, days in self._similar.same_patient(map(folded, keys.patient), day):
+            other = "of the same patient" if days else "of a patient whose number is this one's, written otherwise"
+            off = f" {days} days off" if days else ""
+            message = f"report {entry.ordinal} of {self.size} is {other}{off}"
+            raise RecordError("report_near_miss", message, "correct one of them, or give --report-index")
+
+
+def _contradicts(entry: ReportEntry, keys: StudyKeys, day: str) -> bool:
+    """Say whether a report is of another patient or date by its own words, so that its number means nothing."""
+    own = {loosely(value) for kind, value in claims_of(entry) if kind == "patient"}
+    theirs = {loosely(folded(value)) for value in keys.patient}
+    return bool(own and theirs and not own & theirs) or not within_days(day_of(entry.fields.get("date", "")), day)
 
 
 @lru_cache(maxsize=2)
@@ -277,7 +320,7 @@ def _entry(item: Any, name: str, place: str) -> ReportEntry:
     document: Mapping[str, Any] = item
     held: Any = None
     for key, value in item.items():
-        if _folded(key) in _DOCUMENT_FIELDS:
+        if folded(key) in _DOCUMENT_FIELDS:
             held = value
             # JSONL and CSV carry the report beside its keys: as an object, as JSON text, or as plain text.
             if isinstance(value, str) and value.lstrip().startswith("{"):
@@ -296,34 +339,42 @@ def _entry(item: Any, name: str, place: str) -> ReportEntry:
 
 def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
     for key, value in document.items():
-        folded = _folded(key)
-        if isinstance(value, Mapping) and folded in _CONTAINERS:
+        label = folded(key)
+        if isinstance(value, Mapping) and label in _CONTAINERS:
             _gather(value, fields)
         elif isinstance(value, str | int) and not isinstance(value, bool):
             for name, spellings in _FIELDS.items():
-                if folded in spellings:
+                if label in spellings:
                     fields.setdefault(name, str(value).strip())
 
 
-def _claims(entry: ReportEntry) -> Iterator[tuple[str, str]]:
+def field_named(label: str) -> str:
+    """Return what a column is about by its label: study, accession, patient or date, else nothing."""
+    return next((name for name, spellings in _FIELDS.items() if folded(str(label)) in spellings), "")
+
+
+def claims_of(entry: ReportEntry) -> Iterator[tuple[str, str]]:
+    """Yield what a report says of whose it is: study, accession, patient, patient_date or name, each with its value."""
     fields = entry.fields
     for name in ("study", "accession", "patient"):
         if fields.get(name):
-            yield name, _folded(fields[name])
-    day = _day(fields.get("date", ""))
+            yield name, folded(fields[name])
+    day = day_of(fields.get("date", ""))
     if fields.get("patient") and day:
-        yield "patient_date", f"{_folded(fields['patient'])}|{day}"
+        yield "patient_date", f"{folded(fields['patient'])}|{day}"
     if entry.name:
-        yield "name", _folded(entry.name)
+        yield "name", folded(entry.name)
+    yield from entry.claims
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Return a name without case, accents and punctuation."""
     parts = unicodedata.normalize("NFD", text.replace("đ", "d").replace("Đ", "D"))
     plain = "".join(part for part in parts if not unicodedata.combining(part)).casefold()
     return " ".join(re.sub(r"[^\w.]+|_", " ", plain).split())
 
 
-def _day(text: str) -> str:
+def day_of(text: str) -> str:
     """Return a date in any usual form as YYYYMMDD, nothing when it is none."""
     found = re.search(r"(\d{4})[-/.]?(\d{2})[-/.]?(\d{2})", text)
     if found:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from petct_cli.core.errors import RecordError
-from petct_cli.core.records import Image, Lesion, Message, Region, Sample, Study, Task, Volume
+from petct_cli.core.records import Image, Lesion, Message, Placement, Region, Sample, Study, Task, Volume
 from petct_cli.report.sections import FINDINGS, split_sentences
 from petct_cli.report.sites import find_sites, load_sites
 from petct_cli.volume.regions import RegionBounds
@@ -86,7 +86,11 @@ def _is_volume(volume: Volume) -> bool:
 
 
 def make_report_sample(
-    study: Study, bounds: RegionBounds, split: str, sections: Mapping[str, str], lesions: Sequence[Lesion] | None
+    study: Study,
+    bounds: RegionBounds,
+    split: str | None,
+    sections: Mapping[str, str],
+    lesions: Sequence[Lesion] | None,
 ) -> Sample:
     """Build the report-generation sample of one region.
 
@@ -139,13 +143,15 @@ def exchange(question: str, answer: str, images: int) -> list[Message]:
     ]
 
 
-def identity(study: Study, region: str, split: str, task: Task = "report") -> dict[str, object]:
+def identity(study: Study, region: str, split: str | None, task: Task = "report") -> dict[str, object]:
     """Return the fields that say which sample this is, whether or not it can be built."""
+    company = study.placement or Placement()
+    placed = {"split": split, "duplicate_group": company.group, "duplicate_across": company.across}
     return {
         "id": f"{study.id}/{region}/{task}",
         "study": study.id,
         "patient": study.patient or study.id,
-        "split": split,
+        **{name: value for name, value in placed.items() if value is not None},
         "task": task,
         "provenance": study.provenance,
     }

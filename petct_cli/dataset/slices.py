@@ -8,7 +8,7 @@ from itertools import pairwise
 import orjson
 
 from petct_cli.core.errors import RecordError
-from petct_cli.core.records import SCHEMA, ProvenanceEntry, Split, Study, Volume
+from petct_cli.core.records import SCHEMA, ProvenanceEntry, Study, Volume
 from petct_cli.dataset.samples import slice_position_mm
 from petct_cli.volume.regions import RegionBounds
 
@@ -17,7 +17,7 @@ def slice_lines(
     study: Study,
     volumes: tuple[Volume, Volume],
     bounds: Sequence[RegionBounds],
-    split: Split,
+    split: str | None,
     provenance: Sequence[ProvenanceEntry],
 ) -> Iterator[bytes]:
     """Yield the ``slice`` records of a study as lines of JSON, in the order of the stored volume.
@@ -66,13 +66,14 @@ def _pieces(
     study: Study,
     volumes: tuple[Volume, Volume],
     inside: Sequence[RegionBounds],
-    split: Split,
+    split: str | None,
     provenance: Sequence[ProvenanceEntry],
 ) -> list[bytes]:
     """Return the record of a slice in pieces, cut where its number and its position go."""
     identity = orjson.dumps(f"{study.id}/slice/")
     stages = orjson.dumps([entry.model_dump(mode="json", by_alias=True, exclude_unset=True) for entry in provenance])
-    whose = orjson.dumps({"study": study.id, "patient": study.patient or study.id, "split": split})
+    placed = {} if split is None else {"split": split}
+    whose = orjson.dumps({"study": study.id, "patient": study.patient or study.id, **placed})
     regions = orjson.dumps([{"name": one.name, "method": one.method, "partial": one.partial} for one in inside])
     ct, pet = (
         orjson.dumps({"path": volume.path, "modality": modality, "sha256": volume.sha256})

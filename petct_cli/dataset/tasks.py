@@ -57,7 +57,7 @@ def make_samples(
     task: Task,
     study: Study,
     bounds: RegionBounds,
-    split: str,
+    split: str | None,
     sections: dict[str, str],
     lesions: Sequence[Lesion] | None,
 ) -> Iterator[Record]:

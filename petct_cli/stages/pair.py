@@ -1,4 +1,4 @@
-"""``pair``: studies to samples, one per region, split by patient."""
+"""``pair``: studies to samples, one per region and task, split by patient."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry, stamped
 from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study, Task
 from petct_cli.dataset.compare import Compare
-from petct_cli.dataset.matching import ReportIndex, StudyKeys, report_index
 from petct_cli.dataset.pictures import draw_pictures
+from petct_cli.dataset.placement import DuplicateRule
 from petct_cli.dataset.samples import check_volumes, identity, region_text
+from petct_cli.dataset.split_rules import AnyRule
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.dataset.tasks import TaskRule, make_samples
 from petct_cli.dataset.vqa import Balance
 from petct_cli.report.sections import parse_report
+from petct_cli.stages.pair_plan import placed_split
 from petct_cli.stages.pair_preview import write_preview
 from petct_cli.stages.pair_regions import RegionRule
+from petct_cli.stages.pair_reports import ReportSource
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,16 @@ class Pair:
     regions
         How to cut the scan.
     split
-        How patients come to splits.
+        How patients come to splits. A study that was placed (`pair_plan`) has its split already.
+    duplicates
+        What was done about patients whose reports say the same, when studies were placed.
     reports
-        File or folder of reports for studies whose record has none, matched by study or patient pseudonym and date.
+        Reports for studies whose record has none.
     preview
         Folder that gets a picture of each study with its regions drawn in.
-
     tasks
         What is asked of each region. Yes/no questions and sides of comparisons are not finished samples: what `gather`
         returns takes them out of the stream and gives those that stay, and the comparisons, after the last record.
-
     pictures
         Folder of an export, which gets pictures of every region.
 
@@ -52,8 +55,9 @@ class Pair:
     """
 
     regions: RegionRule = field(default_factory=RegionRule)
-    split: SplitRule = field(default_factory=SplitRule)
-    reports: Path | None = None
+    split: AnyRule = field(default_factory=SplitRule)
+    duplicates: DuplicateRule = field(default_factory=DuplicateRule)
+    reports: ReportSource | None = None
     preview: Path | None = None
     tasks: TaskRule = field(default_factory=TaskRule)
     pictures: Path | None = None
@@ -65,8 +69,9 @@ class Pair:
     def __call__(self, study: Study) -> Iterable[Record]:
         """Yield the samples of `study`; a region without findings becomes a failed sample."""
         try:
+            split = placed_split(study, self.split)
             ct, pet = check_volumes(study)
-            sections = self._sections(study)
+            sections = self.sections(study)
             lesions = read_lesions(study)
             cut = self.regions.cut(study, ct)
             if self.pictures is not None:
@@ -76,7 +81,6 @@ class Pair:
             return
         if self.preview is not None:
             write_preview(self.preview, study, ct, pet, cut)
-        split = self.split.split_of(study.patient or study.id)
         inputs = [ct.sha256, pet.sha256, sha256_json(sections), *self.regions.reads(study)]
         for bounds in cut:
             for task in self.tasks.names:
@@ -94,9 +98,12 @@ class Pair:
         return self._failed(study, study.error)
 
     def _failed(self, study: Study, error: ErrorInfo) -> Iterable[Record]:
-        split = self.split.split_of(study.patient or study.id)
         try:
-            sections = self._sections(study)
+            split = placed_split(study, self.split)
+        except RecordError:
+            split = None
+        try:
+            sections = self.sections(study)
         except RecordError:
             sections = {}
         for name in self.regions.names():
@@ -107,10 +114,15 @@ class Pair:
                     fields["reference"] = reference
                 yield Sample.model_validate(fields).with_fields(error=error)
 
-    def _sections(self, study: Study) -> dict[str, str]:
-        if study.report is None and self.reports is not None:
-            return matched_sections(study, report_index(self.reports))
-        return read_sections(study)
+    def sections(self, study: Study) -> dict[str, str]:
+        """Return what the study's report says, by section.
+
+        Raises
+        ------
+        RecordError
+            ``no_report``, ``report_unreadable``, ``report_ambiguous``, ``report_near_miss``, ``report_shared``.
+        """
+        return study_sections(study, self.reports)
 
     def gather(self, folder: Path) -> list[Gather]:
         """Return what turns the stream of `__call__` into finished samples, one after the other.
@@ -138,21 +150,40 @@ class Pair:
         }
 
     def _options(self, task: Task = "report") -> dict[str, object]:
-        return {**self.regions.describe(), "split": self.split.describe(), **self.tasks.describe(task)}
+        return {
+            **self.regions.describe(),
+            "split": self.split.describe(),
+            "duplicates": self.duplicates.describe(),
+            **self.tasks.describe(task),
+        }
 
 
-def matched_sections(study: Study, index: ReportIndex) -> dict[str, str]:
-    """Return the report that `index` holds for `study`, by section.
+def study_sections(study: Study, reports: ReportSource | None) -> dict[str, str]:
+    """Return what a study's report says, by section: of the record, else of the one that `reports` holds for it.
 
     Raises
     ------
     RecordError
-        ``no_report``, ``report_ambiguous``.
+        ``no_report``, ``report_unreadable``, ``report_ambiguous``, ``report_near_miss``, ``report_shared``.
     """
-    patient = [study.patient] if study.patient else []
-    match = index.match(StudyKeys(study=[study.id], patient=patient, date=study.study_date or "", names=[study.id]))
+    if study.placement is not None and study.placement.report_fault is not None:
+        raise RecordError(*study.placement.report_fault)
+    if study.report is None and reports is not None:
+        return matched_sections(study, reports)
+    return read_sections(study)
+
+
+def matched_sections(study: Study, source: ReportSource) -> dict[str, str]:
+    """Return the report that `source` holds for `study`, by section.
+
+    Raises
+    ------
+    RecordError
+        ``no_report``, ``report_ambiguous``, ``report_near_miss``.
+    """
+    match = source.match(study)
     if match is None:
-        raise RecordError("no_report", f"none of {index.size} reports matches the study")
+        raise RecordError("no_report", f"none of {source.index().size} reports matches the study")
     return _parsed(match.entry.document)
 
 

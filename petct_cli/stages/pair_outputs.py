@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -52,7 +52,9 @@ class Outputs:
         """Where the pictures of the export go; None without one."""
         return self.export_dir
 
-    def gather(self, scratch: Path, about: Mapping[str, str]) -> list[Gather]:
+    def gather(
+        self, scratch: Path, about: Mapping[str, str], duplicates: Callable[[], Mapping[str, int] | None]
+    ) -> list[Gather]:
         """Return what writes the files while records go by.
 
         Parameters
@@ -61,12 +63,14 @@ class Outputs:
             Where they grow; it goes away with the run.
         about
             How the samples are made, for the card.
+        duplicates
+            Asked at the end what was found of duplicates, for the card.
         """
         found: list[Gather] = []
         if self.export is not None and self.export_dir is not None:
             found.append(Export(self.export_dir, self.export, scratch))
         if self.card is not None:
-            found.append(Card(self.card, scratch, about))
+            found.append(Card(self.card, scratch, about, duplicates))
         return found
 
     @staticmethod
