@@ -178,14 +178,14 @@ def read_all(found: Sequence[Path]) -> int:
 # What each step of a conversion is called, and where it happens: (module, function or class.method).
 STEPS = {
     "scan: grouping by heads": ("petct_cli.dicom.scan", "scan"),
-    "headers": ("petct_cli.stages.convert", "_candidates"),
-    "choice, geometry, SUV": ("petct_cli.stages.convert", "_read_study"),
+    "headers": ("petct_cli.stages.convert_dicom", "_candidates"),
+    "choice, geometry, SUV": ("petct_cli.stages.convert", "read_study"),
     "reading files": ("petct_cli.dicom.input_files", "InputFiles._read"),
     "hash of the input": ("petct_cli.dicom.input_files", "sha256_bytes"),
     "pixels (decoding)": ("petct_cli.volume.series_volume", "stored_values"),
     "HU": ("petct_cli.volume.series_volume", "_hounsfield"),
     "SUV and one grid": ("petct_cli.stages.convert", "place_on_grid"),
-    "hash of the volumes": ("petct_cli.stages.convert", "sha256_array"),
+    "hash of the volumes": ("petct_cli.stages.convert_record", "sha256_array"),
     "compressing and writing": ("petct_cli.volume.storage", "save_volume"),
     "sync": ("petct_cli.core.store", "sync_filesystem"),
 }
