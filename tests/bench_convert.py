@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,8 @@ def peak_mb(command: list[str]) -> float:
     return float(subprocess.run([sys.executable, "-c", code, *command], capture_output=True, check=True).stdout)
 
 
-def petct_command(found: Sequence[Path], out: Path) -> list[str]:
-    return [sys.executable, "-m", "petct_cli", "convert", *map(str, found), "-o", str(out), "-q"]
+def petct_command(found: Sequence[Path], out: Path, jobs: int = 1) -> list[str]:
+    return [sys.executable, "-m", "petct_cli", "convert", *map(str, found), "-o", str(out), "-q", "-j", str(jobs)]
 
 
 def side_by_side(what: str, found: list[Path], folder: Path) -> None:
@@ -120,8 +121,8 @@ def side_by_side(what: str, found: list[Path], folder: Path) -> None:
     program = Path(sys.executable).with_name("dcm2niix")
     out = folder / "bench_out"
 
-    def petct() -> None:
-        subprocess.run(petct_command(found, out), stdout=subprocess.DEVNULL, check=True)
+    def petct(jobs: int = 1) -> None:
+        subprocess.run(petct_command(found, out, jobs), stdout=subprocess.DEVNULL, check=True)
 
     def start_up() -> None:
         subprocess.run([sys.executable, "-c", IMPORTS], check=True)
@@ -143,19 +144,19 @@ def side_by_side(what: str, found: list[Path], folder: Path) -> None:
                 out.mkdir()
                 times[name].append(timed(run))
         shutil.rmtree(out)
-        times["cores"].append(timed(petct))
-        shutil.rmtree(out)
+        for name, jobs in (("cores", 1), ("jobs", 2)):
+            times[name].append(timed(partial(petct, jobs)))
+            shutil.rmtree(out)
     count = len(found)
     start = statistics.median(times["start"])
     own = [(whole - start) / count for whole in times["petct"]]
-    many = [(whole - start) / count for whole in times["cores"]]
     cores = len(os.sched_getaffinity(0))
     print(f"convert, {what}: {count} studies of CT 512x512x300 and PET 200x200x300, warm cache; start-up {start:.2f} s")
     print(f"  petct, one core            {statistics.median(own):7.3f} s/study")
-    ratio = statistics.median(a / b for a, b in zip(own, many, strict=True))
-    print(
-        f"  petct, {cores} cores             {statistics.median(many):7.3f} s/study   {ratio:5.2f} times as fast as one"
-    )
+    for name, title in (("cores", f"petct, {cores} cores, --jobs 1"), ("jobs", f"petct, {cores} cores, --jobs 2")):
+        many = [(whole - start) / count for whole in times[name]]
+        ratio = statistics.median(a / b for a, b in zip(own, many, strict=True))
+        print(f"  {title:<26} {statistics.median(many):7.3f} s/study   {ratio:5.2f} times as fast as one core")
     if times["dcm2niix"]:
         theirs = [whole / count for whole in times["dcm2niix"]]
         ratio = statistics.median(b / a for a, b in zip(own, theirs, strict=True))
