@@ -117,7 +117,7 @@ def test_one_job_starts_nothing(jobs: str, started: str) -> None:
 
 def test_an_interrupt_from_the_terminal_ends_all_in_silence() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "petct_cli", "pair", "--jobs", "2"],
+        [sys.executable, "-m", "petct_cli", "pair", "--duplicates", "off", "--jobs", "2"],
         preexec_fn=default_signals,  # noqa: PLW1509  no thread holds a lock in these tests
         start_new_session=True,
         stdin=subprocess.PIPE,
