@@ -169,6 +169,8 @@ class Convert:
         picks = picks_of(self.ct_series, self.pet_series)
         wanted = SuvRule(self.suv, parse_assumptions(self.assume))
         if is_arrays(record):
+            # Read apart from their hashes, which come first: a file that changes between is converted anew next time.
+            _hashes(sources, files)
             series, volumes = read_arrays(record, sources, picks, wanted)
         else:
             series, volumes = read_study(record, sources, files, picks, wanted)
