@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_NO_HU = {"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"}
+"""Rescale Types (PS3.3 C.11.1.1.2) of CT whose values are material, density or atomic number."""
 _PROJECTIONS = {"MIP", "MAX_IP", "PROJECTION IMAGE", "MINIP", "VOLUMEREN", "RENDERED"}
 COVERED = 0.9
 """What reaches over this share of another series covers it."""
@@ -282,6 +284,7 @@ def _unusable(one: Candidate) -> str | None:
         "localizer": "LOCALIZER" in one.image_type,
         "projection": bool(one.image_type & _PROJECTIONS) or "REPROJECTION" in series_type,
         "no position, orientation or pixel spacing": whole is not None and slice_plane(whole) is None,
+        "values that are no HU": one.modality == "CT" and (text(header, "RescaleType") or "").upper() in _NO_HU,
         "single-photon image stored as PT": one.modality == "PT" and _is_single_photon(header),
     }
     return next((reason for reason, holds in checks.items() if holds), None)
