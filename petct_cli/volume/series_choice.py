@@ -6,7 +6,7 @@ as PT. Every series that is not taken gets a reason in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -149,6 +149,10 @@ class Choice:
     def with_joined(self, role: str, places: Sequence[int]) -> Choice:
         """Return the choice with the series at `places` joined to that of a role."""
         return replace(self, joined={**self.joined, **dict.fromkeys(places, role)})
+
+    def with_reasons(self, reasons: Mapping[int, str]) -> Choice:
+        """Return the choice with other reasons of why series were set aside."""
+        return replace(self, set_aside={**self.set_aside, **reasons})
 
 
 def slice_plane(instance: Instance) -> SlicePlane | None:
