@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -170,7 +171,8 @@ class Convert:
         wanted = SuvRule(self.suv, parse_assumptions(self.assume))
         if is_arrays(record):
             # Read apart from their hashes, which come first: a file that changes between is converted anew next time.
-            _hashes(sources, files)
+            with suppress(RecordError):  # reading says in its own words what is missing
+                _hashes(sources, files)
             series, volumes = read_arrays(record, sources, picks, wanted)
         else:
             series, volumes = read_study(record, sources, files, picks, wanted)
