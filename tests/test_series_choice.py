@@ -186,6 +186,19 @@ def test_what_does_not_quite_continue_is_not_joined(tmp_path: Path, shift: float
     assert record.pet.shape == [30, 4, 4]
 
 
+@pytest.mark.parametrize(("change", "code"), [({"PatientWeight": ""}, "suv_missing_weight"), ({}, "dicom_truncated")])
+def test_legs_that_cannot_be_read_say_so(tmp_path: Path, change: dict[str, Any], code: str) -> None:
+    add(tmp_path / "in", "torso", "PT", 30, 0.0)
+    add(tmp_path / "in", "legs", "PT", 29, -87.0, **change)
+    if not change:
+        cut = sorted((tmp_path / "in" / "legs").iterdir())[7]
+        cut.write_bytes(cut.read_bytes()[:-4])
+    assert told(convert(tmp_path / "in")) == {
+        "torso": "pet",
+        "legs": f"may continue the one taken, but cannot be read: {code}",
+    }
+
+
 def test_a_pick_is_not_joined(tmp_path: Path) -> None:
     add(tmp_path / "in", "torso", "PT", 30, 0.0, SeriesNumber=1)
     add(tmp_path / "in", "legs", "PT", 29, -87.0, SeriesNumber=2)

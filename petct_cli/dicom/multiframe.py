@@ -89,7 +89,7 @@ def frames_of(instance: Instance) -> tuple[Instance, ...]:
     return tuple(
         EncodedFrame(
             instance.path, frame, instance.syntax, instance.file_bytes, instance.pixel_offset, None,
-            store=store, index=place,
+            modified_ns=instance.modified_ns, store=store, index=place,
         )
         for place, frame in enumerate(headers)
     )  # fmt: skip
@@ -99,8 +99,9 @@ def _native(instance: Instance, frame: LayeredHeader, place: int) -> Instance:
     rows, columns = instance.shape
     size = rows * columns * ((integer(instance.header, "BitsAllocated") or 16) // 8)
     left = max(0, min(size, (instance.pixel_bytes or 0) - place * size))
+    start = instance.pixel_offset + place * size
     return Instance(
-        instance.path, frame, instance.syntax, instance.file_bytes, instance.pixel_offset + place * size, left
+        instance.path, frame, instance.syntax, instance.file_bytes, start, left, modified_ns=instance.modified_ns
     )
 
 

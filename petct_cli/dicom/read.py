@@ -59,6 +59,8 @@ class Instance:
     pixel_offset, pixel_bytes
         Where the native pixel data lie in the file; `pixel_bytes` is None for compressed pixels and 0 when the file
         ends before them.
+    modified_ns
+        When the file had last been written to as its header was read; None where nobody looked.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Instance:
     pixel_offset: int
     pixel_bytes: int | None
     media_class: str = ""
+    modified_ns: int | None = None
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -158,21 +161,22 @@ def read_instance(path: Path) -> Instance:
         See there; the message of neither holds a value of the file.
     """
     with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
+        status = os.fstat(file.fileno())
+        size, written = status.st_size, status.st_mtime_ns
         quick = _quick_header(file, size)
         if quick is not None:
             found, start = quick
             offset, length = _pixels_at(start, found.stop, found.transfer_syntax, size)
-            return Instance(path, found.header, found.transfer_syntax, size, offset, length, found.media_class)
+            return Instance(path, found.header, found.transfer_syntax, size, offset, length, found.media_class, written)
     with path.open("rb") as file:
         header = read_header(file)
         media_class = file_meta_uid(header, "MediaStorageSOPClassUID")
         syntax = file_meta_uid(header, "TransferSyntaxUID") or _IMPLICIT
         if syntax == DEFLATED:
-            return Instance(path, header, syntax, size, 0, None, media_class)
+            return Instance(path, header, syntax, size, 0, None, media_class, written)
         at = file.tell()
         offset, length = _pixels_at(file.read(12), 0, syntax, size - at)
-    return Instance(path, header, syntax, size, at + offset, length, media_class)
+    return Instance(path, header, syntax, size, at + offset, length, media_class, written)
 
 
 _READERS = threading.local()
@@ -237,8 +241,6 @@ def stored_values(instance: Instance, data: FileBytes | None = None) -> npt.NDAr
         decode. ``dicom_pixel_format``: colour, several frames, or a width other than 8 or 16 bits.
         ``input_changed``: the file is another than when its header was read.
     """
-    import numpy as np
-
     header = instance.header
     if (integer(header, "SamplesPerPixel") or 1) != 1 or (integer(header, "NumberOfFrames") or 1) != 1:
         raise RecordError("dicom_pixel_format", f"{instance.path}: not a single greyscale image")
@@ -246,14 +248,39 @@ def stored_values(instance: Instance, data: FileBytes | None = None) -> npt.NDAr
         raise RecordError(
             "dicom_truncated", f"{instance.path}: the file ends before its pixels do", "copy the series again"
         )
+    values = _values(instance, data)
+    _require_unchanged(instance)
+    return values
+
+
+def _require_unchanged(instance: Instance) -> None:
+    """Refuse values that were read after somebody wrote to the file: its header may belong to others."""
+    if instance.modified_ns is None:
+        return
+    try:
+        status = os.stat(instance.path)
+    except OSError as error:
+        raise RecordError("input_unreadable", f"{instance.path}: {error.strerror}") from None
+    if (status.st_mtime_ns, status.st_size) != (instance.modified_ns, instance.file_bytes):
+        raise _changed(instance)
+
+
+def _changed(instance: Instance) -> RecordError:
+    return RecordError("input_changed", f"{instance.path}: the file changed while it was read", "convert it again")
+
+
+def _values(instance: Instance, data: FileBytes | None) -> npt.NDArray[Any]:
+    import numpy as np
+
     own = instance.values()
     if own is not None:
         return own
     if instance.syntax == DEFLATED:
         return _inflated(instance)
+    header = instance.header
     data = read_bytes(instance.path) if data is None else data
     if len(data) != instance.file_bytes or (isinstance(header, Header) and not header.is_start_of(data)):
-        raise RecordError("input_changed", f"{instance.path}: the file changed while it was read")
+        raise _changed(instance)
     dtype = _native_dtype(instance)
     if instance.pixel_bytes is None:
         return _decoded(instance, data, dtype)

@@ -18,6 +18,8 @@ from petct_cli.dicom.header import Header, LayeredHeader
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+YEARS = range(1800, 9999)
+"""Other years are none."""
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})$")
 _TIME = re.compile(r"(\d{2}):?(\d{2})(?::?(\d{2})(?:\.(\d{1,6})\d*)?)?$")
 _DATE_TIME = re.compile(r"(\d{8})(\d{4,6}(?:\.\d+)?)([+-]\d{4})?$")
@@ -33,7 +35,7 @@ def _tag(keyword: str) -> int:
 
 
 def _layer(dataset: LayeredHeader, keyword: str) -> Any:
-    """Return the layer that has an element, or what stands in `own` as the only element of a data set."""
+    """Return the layer that has an element with a value, or what stands in `own` as the only element of a data set."""
     if keyword in dataset.own:
         return dataset.own
     return next((layer for layer in dataset.layers if _has(layer, keyword)), {})
@@ -41,8 +43,8 @@ def _layer(dataset: LayeredHeader, keyword: str) -> Any:
 
 def _has(dataset: Any, keyword: str) -> bool:
     if isinstance(dataset, Header):
-        return dataset.raw(_tag(keyword)) is not None
-    return _value(dataset, keyword) is not None
+        return bool((dataset.raw(_tag(keyword)) or b"").strip(b" \0"))
+    return _value(dataset, keyword) not in (None, "")
 
 
 def _value(dataset: Any, keyword: str | tuple[int, int]) -> Any:
@@ -132,12 +134,17 @@ def to_number(value: str | None) -> float | None:
 
 @lru_cache(maxsize=1024)
 def to_date(value: str | None) -> date | None:
-    """Read a DA value (``YYYYMMDD``, and the separated form of old files)."""
+    """Read a DA value (``YYYYMMDD``, and the separated form of old files).
+
+    Years that no scanner can mean are None: they stand where a date was removed (``00010101``), and there is no day
+    before the first one of the calendar.
+    """
     found = _DATE.match(value or "")
     try:
-        return date(*map(int, found.groups())) if found else None
+        day = date(*map(int, found.groups())) if found else None
     except ValueError:
         return None
+    return day if day is not None and day.year in YEARS else None
 
 
 @lru_cache(maxsize=1024)

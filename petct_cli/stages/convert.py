@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -169,6 +170,9 @@ class Convert:
         picks = picks_of(self.ct_series, self.pet_series)
         wanted = SuvRule(self.suv, parse_assumptions(self.assume))
         if is_arrays(record):
+            # Read apart from their hashes, which come first: a file that changes between is converted anew next time.
+            with suppress(RecordError):  # reading says in its own words what is missing
+                _hashes(sources, files)
             series, volumes = read_arrays(record, sources, picks, wanted)
         else:
             series, volumes = read_study(record, sources, files, picks, wanted)

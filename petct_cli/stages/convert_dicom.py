@@ -74,8 +74,8 @@ def read_study(
     for role, taken, reader, pick in zip(ROLES, choice.taken, readers, picks, strict=True):
         if taken is None:
             continue
-        volumes[role], places_joined = read_joined(candidates if pick is None else (), taken, reader)
-        choice = choice.with_joined(role, places_joined)
+        volumes[role], places_joined, faults = read_joined(candidates if pick is None else (), taken, reader)
+        choice = choice.with_joined(role, places_joined).with_reasons(faults)
     _require_whole(record, candidates, choice)
     return _series_told(record, sources, candidates, places, choice), volumes
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _NO_DATE = date(1900, 1, 1)
+_LONGEST_S = 1e7
 _HALF_DAY = timedelta(hours=12)
 _INJECTION = (
     "RadionuclideTotalDose",
@@ -156,7 +157,8 @@ def _acquisition(dataset: Dataset, days: dict[str, date], series: datetime | Non
 
 
 def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1000.0
+    """Return milliseconds as seconds; None where no scan can take so long."""
+    return None if milliseconds is None or abs(milliseconds) > _LONGEST_S * 1e3 else milliseconds / 1000.0
 
 
 def _upper(value: str | None) -> str | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
 from petct_cli.core.errors import RecordError
-from petct_cli.dicom.values import to_date, to_time
+from petct_cli.dicom.values import YEARS, has_zone, to_date, to_datetime, to_time
 from petct_cli.volume.nuclides import find_nuclide
 from petct_cli.volume.suv import SUV_BW, PetHeader, SuvResult, SuvRule
 
@@ -37,6 +37,7 @@ _ACTIVITY = {"BQ": 1.0, "KBQ": 1e3, "MBQ": 1e6, "GBQ": 1e9, "MCI": 3.7e7}
 _NO_CORRECTION = {"", "NONE", "NO", "N/A", "NAC", "UNCORRECTED", "FALSE"}
 _DAY = date(1900, 1, 1)
 _SOONEST_S = 60.0
+_LATEST_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def sidecar_suv(facts: Mapping[str, Any], activity: Activity, suv: SuvRule = SUV
     RecordError
         ``suv_*``: as `suv_factors`, of what the sidecar lacks or says wrong.
     """
-    header, assumed = _common_header(facts, activity)
+    header, assumed = _common_header(facts, activity, suv)
     if activity.units == "BQML" and header.decay_correction != "NONE" and _is_bids(facts):
         found = _by_seconds(facts, header, suv)
     else:
@@ -87,7 +88,7 @@ def sidecar_suv(facts: Mapping[str, Any], activity: Activity, suv: SuvRule = SUV
     return replace(found, factor=factor, per_slice=per_slice, assumed=(*found.assumed, *assumed))
 
 
-def _common_header(facts: Mapping[str, Any], activity: Activity) -> tuple[PetHeader, tuple[str, ...]]:
+def _common_header(facts: Mapping[str, Any], activity: Activity, suv: SuvRule) -> tuple[PetHeader, tuple[str, ...]]:
     assumed = []
     decay = _decay(facts)
     if decay is None and activity.units in ("GML", "CM2ML"):
@@ -100,17 +101,19 @@ def _common_header(facts: Mapping[str, Any], activity: Activity) -> tuple[PetHea
     nuclide = find_nuclide(
         *(_text(facts, key) for key in ("TracerRadionuclide", "Radionuclide", "Radiopharmaceutical"))
     )
-    days = _days(facts)
+    days, zone = _days(facts), _zone(facts)
+    injection = _parsed(_text(facts, "RadiopharmaceuticalStartDateTime"))
     header = PetHeader(
         units=activity.units,
         suv_type=(_text(facts, "SUVType") or "").upper() or None,
         corrected_image=frozenset(corrections),
         decay_correction=decay,
-        series_time=_moment(facts, days, "Series"),
-        acquisition_time=_moment(facts, days, "Acquisition"),
+        series_time=_moment(facts, days, "Series", zone),
+        acquisition_time=_moment(facts, days, "Acquisition", zone),
         has_dates=bool(days),
         frame_duration_s=_duration(facts),
-        injection_time=_iso(_text(facts, "RadiopharmaceuticalStartDateTime")),
+        injection_time=_local(injection, zone),
+        injection_zone_unknown=injection is not None and injection.tzinfo is not None and zone is None,
         injection_clock=to_time(_text(facts, "RadiopharmaceuticalStartTime")),
         dose=_dose(facts),
         half_life_s=_number(facts, "RadionuclideHalfLife", "TracerHalfLife"),
@@ -120,7 +123,7 @@ def _common_header(facts: Mapping[str, Any], activity: Activity) -> tuple[PetHea
         sex=(_text(facts, "PatientSex") or "").upper()[:1] or None,
     )
     if activity.units == "BQML" and decay is None:
-        if header.dose is None:
+        if header.dose is None and suv.assume.dose_bq is None:
             raise RecordError("suv_missing_dose", "nothing beside the PET says how much was injected")
         raise RecordError("suv_correction_mixed", "the sidecar does not say to what time the PET is decay-corrected")
     return header, tuple(assumed)
@@ -140,6 +143,8 @@ def _by_seconds(facts: Mapping[str, Any], header: PetHeader, suv: SuvRule) -> Su
         corrected_to, assumed = scan, ("decay_correction_time",)
     if corrected_to is None or injection is None:
         raise RecordError("suv_missing_scan_time", "neither ImageDecayCorrectionTime nor ScanStart is in the sidecar")
+    if not all(abs(moment) <= _LATEST_S for moment in (injection, corrected_to)):
+        raise RecordError("suv_absurd_interval", "the times of the sidecar are no seconds of one examination")
     if scan is not None and abs(scan - injection) < _SOONEST_S:
         # Tools that do not know the injection write 0 for both; one static image of the first minute is no use either.
         raise RecordError("suv_absurd_interval", "the sidecar lets injection and scan start together")
@@ -191,25 +196,53 @@ def _days(facts: Mapping[str, Any]) -> list[date]:
     return [day for value in told if (day := to_date((value or "")[:10])) is not None]
 
 
-def _moment(facts: Mapping[str, Any], days: list[date], what: str) -> datetime | None:
+def _moment(facts: Mapping[str, Any], days: list[date], what: str, zone: timezone | None) -> datetime | None:
     clock = to_time(_text(facts, f"{what}Time"))
     if clock is None:
-        return _iso(_text(facts, f"{what}DateTime"))
+        return _local(_parsed(_text(facts, f"{what}DateTime")), zone)
     own = to_date(_text(facts, f"{what}Date"))
     return datetime.combine(own or (days[0] if days else _DAY), clock)
 
 
-def _iso(told: str | None) -> datetime | None:
+def _zone(facts: Mapping[str, Any]) -> timezone | None:
+    """Return the zone of the scanner's clock, where anything tells it."""
+    own = _offset(_text(facts, "TimezoneOffsetFromUTC"))
+    scans = (_parsed(_text(facts, key)) for key in ("SeriesDateTime", "AcquisitionDateTime"))
+    told = (moment.utcoffset() for moment in scans if moment is not None)
+    return own or next((timezone(offset) for offset in told if offset is not None), None)
+
+
+def _offset(told: str | None) -> timezone | None:
+    """Read an offset from UTC, ``+0700`` or ``+07:00``."""
     try:
-        return None if told is None else datetime.fromisoformat(told).replace(tzinfo=None)
+        return timezone(datetime.strptime(told or "", "%z").utcoffset() or timedelta())
     except ValueError:
         return None
 
 
+def _parsed(told: str | None) -> datetime | None:
+    """Read a DICOM DT or an ISO 8601 text, with its zone if it names one."""
+    moment = to_datetime(told)
+    if moment is not None and told is not None:
+        return moment.replace(tzinfo=_offset(told[-5:])) if has_zone(told) else moment
+    try:
+        moment = None if told is None else datetime.fromisoformat(told)
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.year in YEARS else None
+
+
+def _local(moment: datetime | None, zone: timezone | None) -> datetime | None:
+    """Return a moment by the scanner's clock; without its `zone` that of the moment is dropped (`to_datetime`)."""
+    if moment is None or moment.tzinfo is None or zone is None:
+        return None if moment is None else moment.replace(tzinfo=None)
+    return moment.astimezone(zone).replace(tzinfo=None)
+
+
 def _duration(facts: Mapping[str, Any]) -> float | None:
     value = facts.get("FrameDuration")
-    value = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return _as_number(value)
+    seconds = _as_number(value[0] if isinstance(value, list) and len(value) == 1 else value)
+    return seconds if seconds is not None and abs(seconds) <= _LATEST_S else None
 
 
 def _number(facts: Mapping[str, Any], *keys: str) -> float | None:

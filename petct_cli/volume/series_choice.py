@@ -6,7 +6,7 @@ as PT. Every series that is not taken gets a reason in plain words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_NO_HU = {"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"}
+"""Rescale Types (PS3.3 C.11.1.1.2) of CT whose values are material, density or atomic number."""
 _PROJECTIONS = {"MIP", "MAX_IP", "PROJECTION IMAGE", "MINIP", "VOLUMEREN", "RENDERED"}
 COVERED = 0.9
 """What reaches over this share of another series covers it."""
@@ -147,6 +149,10 @@ class Choice:
     def with_joined(self, role: str, places: Sequence[int]) -> Choice:
         """Return the choice with the series at `places` joined to that of a role."""
         return replace(self, joined={**self.joined, **dict.fromkeys(places, role)})
+
+    def with_reasons(self, reasons: Mapping[int, str]) -> Choice:
+        """Return the choice with other reasons of why series were set aside."""
+        return replace(self, set_aside={**self.set_aside, **reasons})
 
 
 def slice_plane(instance: Instance) -> SlicePlane | None:
@@ -282,6 +288,7 @@ def _unusable(one: Candidate) -> str | None:
         "localizer": "LOCALIZER" in one.image_type,
         "projection": bool(one.image_type & _PROJECTIONS) or "REPROJECTION" in series_type,
         "no position, orientation or pixel spacing": whole is not None and slice_plane(whole) is None,
+        "values that are no HU": one.modality == "CT" and (text(header, "RescaleType") or "").upper() in _NO_HU,
         "single-photon image stored as PT": one.modality == "PT" and _is_single_photon(header),
     }
     return next((reason for reason, holds in checks.items() if holds), None)

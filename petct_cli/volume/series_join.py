@@ -46,24 +46,29 @@ def neighbours(candidates: Sequence[Candidate], taken: Candidate) -> list[int]:
 
 def read_joined(
     candidates: Sequence[Candidate], taken: Candidate, read: Callable[[Sequence[Instance]], SeriesVolume]
-) -> tuple[SeriesVolume, list[int]]:
+) -> tuple[SeriesVolume, list[int], dict[int, str]]:
     """Return the volume of `taken`, with those that continue it where there are some, and the places of these.
+
+    The last of the three says, by place, why a neighbour could not be read.
 
     Raises
     ------
     RecordError
         What reading `taken` raises; a neighbour that cannot be read is none.
     """
-    whole, used = read(taken.instances), []
+    used: list[int] = []
+    faults: dict[int, str] = {}
+    whole = read(taken.instances)
     for place in neighbours(candidates, taken):
         try:
             longer = joined([whole, read(candidates[place].instances)])
-        except RecordError:
+        except RecordError as error:
+            faults[place] = f"may continue the one taken, but cannot be read: {error.code}"
             continue
         if longer is not None:
             whole = longer
             used.append(place)
-    return whole, used
+    return whole, used, faults
 
 
 def joined(parts: Sequence[SeriesVolume]) -> SeriesVolume | None:

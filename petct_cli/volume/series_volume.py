@@ -150,6 +150,8 @@ def read_ct(instances: Sequence[Instance], files: InputFiles | None = None) -> S
 def read_pet(instances: Sequence[Instance], suv: SuvRule = SUV_BW, files: InputFiles | None = None) -> SeriesVolume:
     """Return a PET in the SUV that is wanted, float32: (stored x slope of the slice + intercept) x factor.
 
+    Negative values that Pixel Padding Value (0028,0120) declares to be none become 0.
+
     Parameters
     ----------
     files
@@ -168,9 +170,14 @@ def read_pet(instances: Sequence[Instance], suv: SuvRule = SUV_BW, files: InputF
     def read(z: int) -> Plane:
         instance, factor = ordered[z], factors[z]
         slope, intercept = _rescale(instance)
-        suv_plane: Plane = np.multiply(stored_values(instance, files.read(instance.path)), np.float32(slope * factor))
+        stored = stored_values(instance, files.read(instance.path))
+        suv_plane: Plane = np.multiply(stored, np.float32(slope * factor))
         if intercept:
             suv_plane += np.float32(intercept * factor)
+        padding = _padding(stored, instance)
+        if padding is not None:
+            # Zero, a common padding value, is activity as well: only what can be none counts as padding.
+            suv_plane[padding & (suv_plane < 0)] = 0.0
         return suv_plane
 
     return _volume(Slices((len(ordered), *ordered[0].shape), np.dtype(np.float32), read), stack, found, files.threads)
@@ -228,26 +235,34 @@ def _as_stored(padding: float, stored: npt.NDArray[Any]) -> float:
     return padding - span if padding > limits.max else padding + span if padding < limits.min else padding
 
 
+def _padding(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[np.bool_] | None:
+    """Return which values Pixel Padding Value and Range Limit declare to be none; None where they declare nothing."""
+    padding, limit = (number(instance.header, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if padding is None:
+        return None
+    first, last = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
+    return np.asarray((stored >= first) & (stored <= last))
+
+
 def _hounsfield(stored: npt.NDArray[Any], slope: float, intercept: float, instance: Instance) -> npt.NDArray[np.int16]:
     """Return stored values as HU, int16."""
     limits = np.iinfo(np.int16)
     low, high = int(stored.min()), int(stored.max())
-    padding = number(instance.header, "PixelPaddingValue")
+    is_padded = number(instance.header, "PixelPaddingValue") is not None
     is_shift = slope == 1.0 and intercept == int(intercept) and abs(intercept) <= limits.max
     hu: npt.NDArray[Any]
     if is_shift and limits.min <= low + intercept and high + intercept <= limits.max and stored.itemsize == 2:
         # The sum fits, so that arithmetic modulo 2^16 gives it, whatever type the stored values have.
         hu = stored.view(np.int16) + np.int16(intercept)
-        if padding is None or low + intercept >= AIR_HU:
+        if not is_padded or low + intercept >= AIR_HU:
             return hu
     elif is_shift:
         hu = stored.astype(np.int32) + int(intercept)
     else:
         hu = np.clip(np.rint(stored * slope + intercept), -_RESCALE_BELOW, _RESCALE_BELOW).astype(np.int32)
+    padding = _padding(stored, instance)
     if padding is not None:
-        limit = number(instance.header, "PixelPaddingRangeLimit")
-        first, last = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
         # Some files declare a value that their tissue has too: only what can be none counts as padding.
-        hu[(stored >= first) & (stored <= last) & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
+        hu[padding & ((hu < AIR_HU) | (hu > limits.max))] = AIR_HU
     clipped: npt.NDArray[Any] = hu if hu.dtype == np.int16 else np.clip(hu, limits.min, limits.max).astype(np.int16)
     return clipped

@@ -26,6 +26,7 @@ __all__ = ["PetHeader", "SuvResult", "pet_header", "pet_headers", "suv_factors"]
 MBQ_BELOW = 1e5
 """A Radionuclide Total Dose below this is in MBq: no patient gets 0.1 MBq, none gets 100 GBq."""
 _HALF_LIFE_TOLERANCE = 0.05
+_HALF_LIFE_S = (10.0, 1e9)
 _MAX_HALF_LIVES = 10.0
 
 
@@ -270,6 +271,8 @@ def _half_life(headers: Sequence[PetHeader]) -> tuple[float, bool]:
         return known, True
     if known is not None and abs(stored - known) > _HALF_LIFE_TOLERANCE * known:
         _refuse("suv_absurd_half_life", "Radionuclide Half Life (0018,1075) does not fit the nuclide")
+    if not _HALF_LIFE_S[0] <= stored <= _HALF_LIFE_S[1]:
+        _refuse("suv_absurd_half_life", "Radionuclide Half Life (0018,1075) is none in seconds")
     return float(stored), False
 
 
