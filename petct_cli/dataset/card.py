@@ -114,8 +114,8 @@ def card_text(
         _head(tasks, finished),
         "# Paired PET/CT images and Vietnamese reports",
         f"{_number(studies)} FDG PET/CT studies of {_number(patients)} patients as {_number(finished)} samples: CT in "
-        "Hounsfield units and PET in SUV on one grid, cut into regions, each with the text that speaks of it. Splits "
-        "are by patient.",
+        f"Hounsfield units and PET in {_units(counts)} on one grid, cut into regions, each with the text that speaks "
+        "of it. Splits are by patient.",
         "## Splits, regions and tasks",
         _split_table(counts),
         _region_table(counts),
@@ -162,6 +162,15 @@ def _head(tasks: Sequence[str], samples: int) -> str:
         "---",
     ]
     return "\n".join(lines)
+
+
+def _units(counts: CardCounts) -> str:
+    """Return what the PET is in; the most frequent first."""
+    named = {"stored": "stored values that are no SUV", "Bq/ml": "Bq/ml, not SUV"}
+    found = sorted(counts.units.items(), key=lambda pair: (-pair[1], pair[0]))
+    if len(found) < 2:
+        return named.get(found[0][0], found[0][0]) if found else "SUVbw"
+    return ", ".join(f"{named.get(unit, unit)} ({_number(number)} studies)" for unit, number in found)
 
 
 def _split_table(counts: CardCounts) -> str:
