@@ -1,6 +1,7 @@
 """The dataset card: Markdown with a YAML head in the habit of Hugging Face, and a few plots beside it.
 
-It tells numbers only: no identifier, and of patients none that fewer than five share (`suppression.hidden`).
+It tells numbers only: no identifier, and of patients by year, sex, age and site no cell of fewer than five
+(`suppression.hidden`). Numbers of studies by split and by exclusion, of lesions and of samples are told as they are.
 """
 
 from __future__ import annotations
