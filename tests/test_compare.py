@@ -32,7 +32,7 @@ def facts(*lesions: tuple[str, str | None, float, float]) -> Facts:
 def compared(
     folder: Path, studies: list[dict[str, Any]], pairs: int = 1, split: str = "train", regions: str = "whole"
 ) -> list[Sample]:
-    stage = Pair(RegionRule.parse(regions, "20"), SplitRule.parse(split), None, TaskRule(("compare",), pairs))
+    stage = Pair(RegionRule.parse(regions, "20"), SplitRule.parse(split), tasks=TaskRule(("compare",), pairs))
     folder.mkdir(parents=True, exist_ok=True)
     (gather,) = stage.gather(folder)
     assert isinstance(gather, Compare)

@@ -160,6 +160,23 @@ def test_raw_identifiers_are_found_under_the_key(petct: Petct, tmp_path: Path, b
         assert PATIENT_ID not in missed.stderr
 
 
+def test_a_patient_number_with_an_issuer_is_found_when_the_reports_tell_it(petct: Petct, tmp_path: Path) -> None:
+    ones = np.ones((3, 4, 4), np.int16)
+    write_series(tmp_path / "raw/ct", "CT", ones, IssuerOfPatientID="Sao Mai")
+    write_series(tmp_path / "raw/pet", "PT", ones, IssuerOfPatientID="Sao Mai")
+    (record,) = petct("anonymize", "raw", "-o", "clean", "--key-file", "key", "--new-key", cwd=tmp_path).records
+    record |= {"ct": volume("ct"), "pet": volume("pet")}
+    write(tmp_path / "r/x.json", "Phổi sáng.")
+    command = (*RULES, "--reports", "r", "--key-file", "key", "--report-index", "i.csv")
+    for issuer, found in (("Sao Mai", "Phổi sáng."), ("Sao Hôm", "no_report")):
+        row = f"patient,issuer,date,report\n{PATIENT_ID},{issuer},05/03/2024,x.json\n"
+        (tmp_path / "i.csv").write_text(row, "utf-8")
+        done = petct(*command, stdin=lines(record), cwd=tmp_path)
+        assert told(done) == {record["id"]: found}
+        assert "Sao" not in done.stderr
+        assert PATIENT_ID not in done.stderr
+
+
 def test_raw_identifiers_of_studies_that_were_never_anonymised(petct: Petct, tmp_path: Path) -> None:
     import hashlib
 

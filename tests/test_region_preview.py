@@ -102,7 +102,7 @@ def test_a_short_scan_has_room_for_its_words(petct: Petct, tmp_path: Path) -> No
 def test_preview_does_not_go_with_slices(petct: Petct, tmp_path: Path) -> None:
     result = petct("pair", "--slices", "--preview", tmp_path, stdin=lines(study()))
     assert result.code == 2
-    assert "--preview goes with samples" in result.stderr
+    assert "go with samples: not with --slices [bad_option]" in result.stderr
 
 
 def test_projections_of_what_is_not_a_number() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import resource
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -12,7 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import Result
+from conftest import Result, clean_environment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import lines, study
@@ -375,3 +378,57 @@ def test_the_leakage_report_names_the_groups(tmp_path: Path) -> None:
     assert splits(flagged)["t"] == "test"
     regions = orjson.loads((tmp_path / "f.json").read_bytes())["regions"]
     assert regions["head_neck"] == {"test": 0, "also_in_train": 0}
+
+
+def test_samples_of_an_earlier_pair_are_a_list_though_some_failed(petct: Petct, tmp_path: Path) -> None:
+    months = {"a": "2017-08", "b": "2018-05", "c": "2019-12"}  # the paper's table has no May of 2018
+    studies = lines(*(a_study(name, name, name, period=month).to_json() for name, month in months.items()))
+    rules = ("--regions", "whole", "--max-failures", "9")
+    earlier = petct("pair", *rules, "--split", "time", stdin=studies)
+    assert [one.get("split") for one in earlier.records] == ["train", None, "test"]
+    (tmp_path / "earlier.jsonl").write_bytes(earlier.stdout)
+    again = petct("pair", *rules, "--split", f"file:{tmp_path / 'earlier.jsonl'}", stdin=studies)
+    assert [one.get("split") for one in again.records] == ["train", None, "test"]
+    assert again.records[1]["error"]["code"] == "split_unlisted"
+    (tmp_path / "bad.csv").write_text("patient,split\na,\n", "utf-8")
+    assert petct("pair", "--split", f"file:{tmp_path / 'bad.csv'}", stdin=studies).code == 65
+
+
+def test_a_dry_run_writes_no_list(petct: Petct, tmp_path: Path) -> None:
+    studies = lines(a_study("a", "p", "gan to").to_json(), study("b", report=None))
+    files = ("--leakage", "leak.json", "--unmatched", "un.jsonl", "--card", "card.md", "--preview", "look")
+    done = petct("pair", "--dry-run", *files, stdin=studies, cwd=tmp_path)
+    assert (done.code, done.stdout) == (0, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--task", "report,compare"), "compare_with_shard"),
+        (("--export", "trl", "--export-dir", "ex"), "export_with_shard"),
+    ],
+)
+def test_what_a_shard_alone_cannot_make(petct: Petct, tmp_path: Path, options: tuple[str, ...], code: str) -> None:
+    studies = lines(a_study("a", "p", "gan to").to_json())
+    done = petct("pair", "--shard", "1/2", *options, stdin=studies, cwd=tmp_path)
+    assert (done.code, done.stdout) == (2, b"")
+    assert f"[{code}]" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [("--task", "vqa,compare"), ("--card", "card.md")])
+def test_a_full_disk_below_tmpdir_is_no_fault_of_petct(tmp_path: Path, options: tuple[str, ...]) -> None:
+    studies = lines(*(study(f"s{number}") for number in range(400)))
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "petct_cli", "pair", "--regions", "paper", "--duplicates", "off", *options],
+        input=studies, capture_output=True, env={**clean_environment(), "TMPDIR": str(tmp_path)}, cwd=tmp_path,
+        preexec_fn=no_room, check=False,
+    )  # fmt: skip
+    assert done.returncode == 74, done.stderr
+    assert b"[scratch_unwritable]" in done.stderr
+    assert list(tmp_path.iterdir()) == []

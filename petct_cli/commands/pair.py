@@ -72,8 +72,9 @@ def main(
 
     rule, alike = parse_split(split), DuplicateRule.parse(duplicates, near, template)
     source = ReportSource.of(reports, report_pattern, report_index, key_file)
-    placing = Placing(rule, alike, leakage, Ledger(source, unmatched))
+    placing = Placing(rule, alike, leakage, Ledger(source, unmatched), writes=not shared.dry_run)
     tasks, outputs = TaskRule.parse(task, compare_pairs), Outputs(export, export_dir, card)
+    outputs.refuse_parts(tasks, shared.shard)
     stage: Pair | PairSlices
     if slices:
         if preview is not None or outputs or tasks.names != ("report",):

@@ -1,6 +1,7 @@
 """The dataset card: Markdown with a YAML head in the habit of Hugging Face, and a few plots beside it.
 
-It tells numbers only: no identifier, and of patients none that fewer than five share (`suppression.hidden`).
+It tells numbers only: no identifier, and of patients by year, sex, age and site no cell of fewer than five
+(`suppression.hidden`). Numbers of studies by split and by exclusion, of lesions and of samples are told as they are.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ def card_text(
         _head(tasks, finished),
         "# Paired PET/CT images and Vietnamese reports",
         f"{_number(studies)} FDG PET/CT studies of {_number(patients)} patients as {_number(finished)} samples: CT in "
-        "Hounsfield units and PET in SUV on one grid, cut into regions, each with the text that speaks of it. Splits "
-        "are by patient.",
+        f"Hounsfield units and PET in {_units(counts)} on one grid, cut into regions, each with the text that speaks "
+        "of it. Splits are by patient.",
         "## Splits, regions and tasks",
         _split_table(counts),
         _region_table(counts),
@@ -162,6 +163,15 @@ def _head(tasks: Sequence[str], samples: int) -> str:
         "---",
     ]
     return "\n".join(lines)
+
+
+def _units(counts: CardCounts) -> str:
+    """Return what the PET is in; the most frequent first."""
+    named = {"stored": "stored values that are no SUV", "Bq/ml": "Bq/ml, not SUV"}
+    found = sorted(counts.units.items(), key=lambda pair: (-pair[1], pair[0]))
+    if len(found) < 2:
+        return named.get(found[0][0], found[0][0]) if found else "SUVbw"
+    return ", ".join(f"{named.get(unit, unit)} ({_number(number)} studies)" for unit, number in found)
 
 
 def _split_table(counts: CardCounts) -> str:

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from petct_cli.core.records import Sample, Study
+from petct_cli.dataset.spool import scratch_faults
 from petct_cli.report.lesions import extract_lesions
 from petct_cli.report.normalise import TOKEN
 from petct_cli.report.sites import sides_of
@@ -46,6 +47,8 @@ class CardCounts:
         Questions by (kind, answer where yes or no), comparisons by manner.
     branches
         How SUV came about, by study.
+    units
+        What the PET is in, by study.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,9 +62,14 @@ class CardCounts:
         self.kinds: Counter[tuple[str, str]] = Counter()
         self.manners: Counter[str] = Counter()
         self.branches: Counter[str] = Counter()
+        self.units: Counter[str] = Counter()
         # Studies are seen where they are read, which under --jobs is another thread.
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._lock = Lock()
+        with scratch_faults():
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._make_tables()
+
+    def _make_tables(self) -> None:
         for statement in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
@@ -75,8 +83,10 @@ class CardCounts:
         """Count one study, whether or not it comes to samples."""
         row = (study.id, study.patient or study.id, year_of(study), sex_of(study), age_band(study.age), site_of(study))
         added = self._add("study", *row)
-        if added and study.pet is not None and study.pet.suv is not None:
-            self.branches[study.pet.suv.branch] += 1
+        if added and study.pet is not None:
+            self.units[study.pet.unit] += 1
+            if study.pet.suv is not None:
+                self.branches[study.pet.suv.branch] += 1
 
     def see_sample(self, sample: Sample) -> None:
         """Count one sample as it is written."""
@@ -112,7 +122,7 @@ class CardCounts:
     def _add(self, table: str, *row: str) -> bool:
         """Keep a row unless its key is there; say whether it was new."""
         places = ", ".join("?" * len(row))
-        with self._lock:
+        with self._lock, scratch_faults():
             return self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row).rowcount > 0  # noqa: S608
 
     def totals(self) -> tuple[int, int]:

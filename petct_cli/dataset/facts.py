@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any, Literal
 
@@ -75,6 +75,10 @@ class Facts:
     def at(self, place: Place) -> list[Finding]:
         """Return the lesions at `place`."""
         return [finding for finding in self.findings if finding.place == place]
+
+    def without_suv(self) -> Facts:
+        """Return the same without SUVmax: of a PET in another unit nobody can read it."""
+        return replace(self, findings=tuple(replace(finding, suv_max=None) for finding in self.findings))
 
     def places(self) -> list[Place]:
         """Return the places with a lesion, in the order of the table of sites."""

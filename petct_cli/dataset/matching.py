@@ -32,6 +32,7 @@ _FIELDS: dict[str, frozenset[str]] = {
     "patient": frozenset(
         {"patient", "patient id", "patientid", "mrn", "pid", "ma bn", "ma benh nhan", "ma nguoi benh", "ma y te"}
     ),
+    "issuer": frozenset({"issuer", "issuer of patient id", "issuerofpatientid"}),
     "date": frozenset({"date", "study date", "studydate", "ngay chup", "ngay thuc hien", "ngay kham", "ngay"}),
 }
 _DOCUMENT_FIELDS = frozenset({"report", "text", "document", "bao cao", "noi dung"})
@@ -349,7 +350,7 @@ def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
 
 
 def field_named(label: str) -> str:
-    """Return what a column is about by its label: study, accession, patient or date, else nothing."""
+    """Return what a column is about by its label: study, accession, patient, issuer or date, else nothing."""
     return next((name for name, spellings in _FIELDS.items() if folded(str(label)) in spellings), "")
 
 

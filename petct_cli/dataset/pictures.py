@@ -43,19 +43,26 @@ def draw_pictures(folder: Path, study: Study, regions: Sequence[RegionBounds]) -
     """
     ct, pet = check_volumes(study)
     store = Store(folder / FOLDER, "export")
-    options = {"regions": [[bounds.name, bounds.start, bounds.stop] for bounds in regions]}
+    options: dict[str, Any] = {"regions": [[bounds.name, bounds.start, bounds.stop] for bounds in regions]}
+    if not pet.unit.startswith("SUV"):
+        options["unit"] = pet.unit
     key = store.key([ct.sha256, pet.sha256], options, VERSION)
 
     def build(temporary: Path) -> list[Record]:
+        import numpy as np
+
         from petct_cli.volume.preview import likely_grid
+        from petct_cli.volume.render import pet_window
 
         dz, dy, dx = pet.spacing_mm or likely_grid(tuple(pet.shape)).spacing_mm
         voxels = [_read(volume.path) for volume in (ct, pet)]
         if any(list(array.shape) != pet.shape for array in voxels):
             raise RecordError("grids_differ", "the volumes on disk have another shape than the record says")
+        # Of the whole scan: its regions are seen in one window.
+        window = pet_window(pet.unit, np.nan_to_num(voxels[1].astype(np.float32), posinf=0.0, neginf=0.0).max(axis=1))
         for bounds in regions:
-            parts = [array[bounds.start : bounds.stop] for array in voxels]
-            for name, data in region_pictures(parts[0], parts[1], (dz, dy, dx)).items():
+            ct_part, pet_part = (array[bounds.start : bounds.stop] for array in voxels)
+            for name, data in region_pictures(ct_part, pet_part, (dz, dy, dx), window).items():
                 (temporary / f"{bounds.name}_{name}.png").write_bytes(data)
         return []
 
@@ -73,7 +80,12 @@ def _read(path: str) -> NDArray[Any]:
         raise RecordError("bad_volume", f"{path}: cannot be read: {type(error).__name__}") from None
 
 
-def region_pictures(ct: NDArray[Any], pet: NDArray[Any], spacing_mm: tuple[float, float, float]) -> dict[str, bytes]:
+def region_pictures(
+    ct: NDArray[Any],
+    pet: NDArray[Any],
+    spacing_mm: tuple[float, float, float],
+    window: tuple[float, float] = (0.0, 8.0),
+) -> dict[str, bytes]:
     """Return the PNGs of one region by name.
 
     Parameters
@@ -82,6 +94,8 @@ def region_pictures(ct: NDArray[Any], pet: NDArray[Any], spacing_mm: tuple[float
         ``(z, y, x)``, HU and SUVbw on one grid, z ascending towards the head.
     spacing_mm
         Voxel edge lengths ``(z, y, x)``.
+    window
+        PET values of the lightest and the darkest, in the unit of `pet` (`petct_cli.volume.render.pet_window`).
     """
     import numpy as np
 
@@ -96,8 +110,8 @@ def region_pictures(ct: NDArray[Any], pet: NDArray[Any], spacing_mm: tuple[float
     tiles = {
         "pet": [
             [
-                to_png(pet_mip(pet), (depth, width)),
-                to_png(pet_mip(pet.transpose(0, 2, 1)), (depth, height)),
+                to_png(pet_mip(pet, window), (depth, width)),
+                to_png(pet_mip(pet.transpose(0, 2, 1), window), (depth, height)),
             ]
         ],
         "ct": [
@@ -107,7 +121,7 @@ def region_pictures(ct: NDArray[Any], pet: NDArray[Any], spacing_mm: tuple[float
             ]
         ],
         "axial": [
-            [to_png(fused_axial(ct, pet, int(z)), (height, width)) for z in slices[first : first + _ROWS]]
+            [to_png(fused_axial(ct, pet, int(z), window), (height, width)) for z in slices[first : first + _ROWS]]
             for first in range(0, _ROWS * _ROWS, _ROWS)
         ],
     }

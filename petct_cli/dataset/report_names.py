@@ -81,7 +81,8 @@ def listed_reports(path: Path, folder: Path | None) -> Iterator[ReportEntry]:
     ----------
     path
         CSV with a header, or JSONL: ``report`` is a path, as seen from `folder` or else from the list; ``study``,
-        ``patient``, ``accession`` and ``date`` say whose it is. Rows without a report are passed over.
+        ``patient``, ``accession`` and ``date`` say whose it is, ``issuer`` whose number ``patient`` is. Rows without a
+        report are passed over.
     folder
         Where the reports lie; None: beside the list.
 
@@ -109,7 +110,7 @@ def listed_reports(path: Path, folder: Path | None) -> Iterator[ReportEntry]:
                 place = str(value).strip()
         if not place:
             continue
-        if not said.keys() - {"date"}:
+        if not said.keys() - {"date", "issuer"}:
             raise InputError("report_index", f"{path}:{number}: needs a study, patient or accession beside the report")
         try:
             (entry,) = load_reports(base / place)

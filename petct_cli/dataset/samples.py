@@ -14,6 +14,7 @@ from petct_cli.report.sites import find_sites, load_sites
 from petct_cli.volume.regions import RegionBounds
 
 WHOLE_BODY_SECTIONS = ("head_neck", "chest", "abdomen_pelvis", "musculoskeletal")
+SUV_UNIT = "SUVbw"
 _AXES = 3
 
 
@@ -169,8 +170,13 @@ def slice_position_mm(volume: Volume, index: int) -> float | None:
     return round(volume.affine[2][0] * index + volume.affine[2][3], 3)
 
 
+def other_unit(volume: Volume, modality: str) -> dict[str, str]:
+    """Return ``unit`` of a volume that is in another than HU (CT) or SUVbw (PET): what goes unsaid is in these."""
+    return {} if volume.unit == {"CT": "HU", "PT": SUV_UNIT}[modality] else {"unit": volume.unit}
+
+
 def _image(volume: Volume, modality: str, bounds: RegionBounds) -> Image:
-    extra = {"spacing_mm": volume.spacing_mm, "affine": volume.affine}
+    extra = {"spacing_mm": volume.spacing_mm, "affine": volume.affine, **other_unit(volume, modality)}
     return Image(
         path=volume.path,
         modality=modality,

@@ -9,7 +9,7 @@ import orjson
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import SCHEMA, ProvenanceEntry, Study, Volume
-from petct_cli.dataset.samples import slice_position_mm
+from petct_cli.dataset.samples import other_unit, slice_position_mm
 from petct_cli.volume.regions import RegionBounds
 
 
@@ -76,7 +76,9 @@ def _pieces(
     whose = orjson.dumps({"study": study.id, "patient": study.patient or study.id, **placed})
     regions = orjson.dumps([{"name": one.name, "method": one.method, "partial": one.partial} for one in inside])
     ct, pet = (
-        orjson.dumps({"path": volume.path, "modality": modality, "sha256": volume.sha256})
+        orjson.dumps(
+            {"path": volume.path, "modality": modality, "sha256": volume.sha256, **other_unit(volume, modality)}
+        )
         for volume, modality in zip(volumes, ("CT", "PT"), strict=True)
     )
     return [

@@ -121,6 +121,8 @@ class FileRule:
             row = {key.strip().lower(): value for key, value in raw.items()}
             # A record that petct wrote has a `study`; its `id` then is the sample's.
             given = {_NAMES[key]: row[key] for key in ("id", "study", "patient", "split") if row.get(key)}
+            if "split" not in given and row.get("error"):
+                continue  # a sample that failed for want of a split
             split = next((name for name in SPLITS if name == given.get("split")), None)
             names = [(kind, given[kind]) for kind in found if given.get(kind)]
             if split is None or not names:

@@ -5,9 +5,28 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from petct_cli.core.errors import OutputError
+
 _PAGES_KIB = 8192
+
+
+@contextmanager
+def scratch_faults() -> Iterator[None]:
+    """Let a database in a temporary folder fail as any other file there does.
+
+    Raises
+    ------
+    OutputError
+        ``scratch_unwritable``: the disk is full, or refuses.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        message = f"cannot write temporary files: {error}"  # SQLite's own words: of files and disks, of no value
+        raise OutputError("scratch_unwritable", message, "set TMPDIR to a folder with room") from None
 
 
 class Spool:
@@ -43,13 +62,19 @@ class Spool:
         ----------
         order
             What the order within the group goes by, in place of a hash of `key`.
+
+        Raises
+        ------
+        OutputError
+            ``scratch_unwritable``.
         """
         place = hashlib.sha256(key.encode()).digest()[:16] if order is None else order.encode()
-        self._database.execute(
-            "INSERT INTO waiting VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (grp, place, key) DO UPDATE SET body = min(body, excluded.body)",
-            (group, place, key, body),
-        )
+        with scratch_faults():
+            self._database.execute(
+                "INSERT INTO waiting VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (grp, place, key) DO UPDATE SET body = min(body, excluded.body)",
+                (group, place, key, body),
+            )
 
     def sizes(self) -> dict[str, int]:
         """Return the number of bodies in each group."""

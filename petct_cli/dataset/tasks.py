@@ -10,7 +10,7 @@ from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.records import Lesion, Record, Sample, Study, Task
 from petct_cli.dataset.compare import half
 from petct_cli.dataset.facts import Facts, stated_facts, true_facts
-from petct_cli.dataset.samples import identity, make_report_sample, region_lesions, region_text, shown
+from petct_cli.dataset.samples import SUV_UNIT, identity, make_report_sample, region_lesions, region_text, shown
 from petct_cli.dataset.vqa import vqa_samples
 from petct_cli.volume.regions import RegionBounds
 
@@ -63,6 +63,8 @@ def make_samples(
 ) -> Iterator[Record]:
     """Yield what `task` asks of one region: samples, and halves of comparisons.
 
+    Of a PET that is not in SUVbw no SUVmax is asked and none compared: nobody can read it there.
+
     Raises
     ------
     RecordError
@@ -76,6 +78,8 @@ def make_samples(
         raise RecordError("no_findings", f"the report has no findings for region {bounds.name}")
     base = Sample.model_validate({**identity(study, bounds.name, split, task), **shown(study, bounds)})
     facts = region_facts(bounds.name, text, lesions)
+    if study.pet is not None and study.pet.unit != SUV_UNIT:
+        facts = facts.without_suv()
     if task == "vqa":
         yield from vqa_samples(base, facts, text)
     else:

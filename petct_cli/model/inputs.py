@@ -59,15 +59,18 @@ def load_region(sample: Sample) -> RegionVolume:
     Raises
     ------
     RecordError
-        ``no_pair``: not one CT and one PET. ``volume_changed``: the file does not hold the voxels that the record
-        speaks of. ``outside_volume``, ``empty_region``, ``grids_differ``, ``no_spacing``, ``unsupported_recipe``, or
-        what reading the volumes says.
+        ``no_pair``: not one CT and one PET. ``pet_not_suv``: the sample says that the PET is in another unit.
+        ``volume_changed``: the file does not hold the voxels that the record speaks of. ``outside_volume``,
+        ``empty_region``, ``grids_differ``, ``no_spacing``, ``unsupported_recipe``, or what reading the volumes says.
     """
     if sample.image_recipe:
         raise RecordError("unsupported_recipe", "the sample has an image recipe, which the model does not apply")
     ct, pet = _one(sample.images, "CT"), _one(sample.images, "PT")
     if ct.z != pet.z:
         raise RecordError("grids_differ", "CT and PET show different slices")
+    unit = getattr(pet, "unit", None)
+    if unit is not None and not str(unit).startswith("SUV"):
+        raise RecordError("pet_not_suv", "the PET is not in SUV: the model goes by uptake", "convert with --assume")
     voxels = [_read(image) for image in (ct, pet)]
     spacings = [_spacing(image) for image in (ct, pet)]
     if voxels[0].shape != voxels[1].shape or not np.allclose(spacings[0], spacings[1], rtol=1e-3):

@@ -252,7 +252,7 @@ def _pictures_or_why_not(samples: Sequence[Sample], lesions: Sequence[Lesion]) -
 def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
     import numpy as np
 
-    from petct_cli.volume.render import fused_axial, fused_coronal, pet_mip, to_png
+    from petct_cli.volume.render import fused_axial, fused_coronal, pet_mip, pet_window, to_png
     from petct_cli.volume.storage import load_volume
 
     images = {image.modality: image for image in samples[0].images}
@@ -260,6 +260,7 @@ def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
         return '<p class="soft">images not shown: CT and PET are not both named</p>'
     ct, pet = load_volume(Path(images["CT"].path)), load_volume(Path(images["PT"].path))
     dz, dy, dx = _extra(images["PT"], "spacing_mm") or [1.0, 1.0, 1.0]
+    window = pet_window(_extra(images["PT"], "unit") or "SUVbw", np.nan_to_num(pet.max(axis=1)))
     affine = _extra(images["PT"], "affine")
     depth, rows, columns = pet.shape
     centres = [
@@ -270,15 +271,21 @@ def _pictures(samples: Sequence[Sample], lesions: Sequence[Lesion]) -> str:
     circles = [(depth - 1 - z, x, lesion) for lesion, (z, y, x) in centres]
     parts = ['<div class="look">']
     parts.append(
-        _figure(to_png(pet_mip(pet), (dz, dx)), (depth, columns), circles, (dz, dx), "PET, maximum projection")
+        _figure(to_png(pet_mip(pet, window), (dz, dx)), (depth, columns), circles, (dz, dx), "PET, maximum projection")
     )
     middle = round(centres[0][1][1]) if centres else rows // 2
     parts.append(
-        _figure(to_png(fused_coronal(ct, pet, middle), (dz, dx)), (depth, columns), [], (dz, dx), "CT + PET, coronal")
+        _figure(
+            to_png(fused_coronal(ct, pet, middle, window), (dz, dx)),
+            (depth, columns),
+            [],
+            (dz, dx),
+            "CT + PET, coronal",
+        )
     )
     parts.append('<div class="slices">')
     for lesion, (z, y, x) in centres[:3]:
-        picture = to_png(fused_axial(ct, pet, round(z)), (dy, dx))
+        picture = to_png(fused_axial(ct, pet, round(z), window), (dy, dx))
         parts.append(_figure(picture, (rows, columns), [(y, x, lesion)], (dy, dx), describe(lesion)))
     parts.append("</div></div>")
     return "".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,8 @@ from petct_cli.core.records import ErrorInfo, Lesion, Record, Sample, Study, Tas
 from petct_cli.dataset.compare import Compare
 from petct_cli.dataset.pictures import draw_pictures
 from petct_cli.dataset.placement import DuplicateRule
-from petct_cli.dataset.samples import check_volumes, identity, region_text
-from petct_cli.dataset.split_rules import AnyRule
+from petct_cli.dataset.samples import SUV_UNIT, check_volumes, identity, region_text
+from petct_cli.dataset.split_rules import AnyRule, TimeRule
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.dataset.tasks import TaskRule, make_samples
 from petct_cli.dataset.vqa import Balance
@@ -27,6 +28,8 @@ from petct_cli.stages.pair_plan import placed_split
 from petct_cli.stages.pair_preview import write_preview
 from petct_cli.stages.pair_regions import RegionRule
 from petct_cli.stages.pair_reports import ReportSource
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class Pair:
         except RecordError as error:
             yield from self._failed(study, ErrorInfo(stage=self.name, code=error.code, message=str(error)))
             return
+        if self.tasks.names != ("report",) and pet.unit != SUV_UNIT:
+            _log.warning("%s: PET in %s: no SUVmax is asked or compared", study.id, pet.unit)
         if self.preview is not None:
             write_preview(self.preview, study, ct, pet, cut)
         inputs = [ct.sha256, pet.sha256, sha256_json(sections), *self.regions.reads(study)]
@@ -145,7 +150,7 @@ class Pair:
         return {
             "regions": self.regions.method,
             "overlap": f"{overlap.amount:g} {overlap.unit}",
-            "split": ", ".join(f"{name} {value}" for name, value in self.split.describe().items()),
+            "split": told_split(self.split),
             "tasks": ", ".join(self.tasks.names),
         }
 
@@ -156,6 +161,13 @@ class Pair:
             "duplicates": self.duplicates.describe(),
             **self.tasks.describe(task),
         }
+
+
+def told_split(rule: AnyRule) -> str:
+    """Return how patients came to splits, for people."""
+    if isinstance(rule, TimeRule):
+        return "time (the months of arXiv 2509.24739)"
+    return ", ".join(f"{name} {value}" for name, value in rule.describe().items())
 
 
 def study_sections(study: Study, reports: ReportSource | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ from petct_cli.core.gather import Gather
 from petct_cli.core.records import Study
 from petct_cli.dataset.card import Card
 from petct_cli.dataset.export import FORMS, Export
+from petct_cli.dataset.tasks import TaskRule
 
 T = TypeVar("T")
 
@@ -46,6 +47,20 @@ class Outputs:
 
     def __bool__(self) -> bool:
         return self.export is not None or self.card is not None
+
+    def refuse_parts(self, tasks: TaskRule, shard: object | None) -> None:
+        """Refuse what a shard alone cannot make: pairs of studies of two shards, and manifests that others replace.
+
+        Raises
+        ------
+        UsageError
+            ``compare_with_shard``, ``export_with_shard``.
+        """
+        if shard is not None and "compare" in tasks.names:
+            raise UsageError("compare_with_shard", "--task compare needs all studies: not with --shard", "use --jobs")
+        if shard is not None and self.export is not None:
+            message = "the manifests of --export are of all studies: not with --shard"
+            raise UsageError("export_with_shard", message, "use --jobs")
 
     @property
     def pictures(self) -> Path | None:

@@ -42,12 +42,15 @@ class Placing:
         File to write the leakage report to: Markdown by its suffix, else JSON.
     ledger
         Sees to it that no report goes to two studies.
+    writes
+        Whether to write the files asked for; a dry run does not.
     """
 
     rule: AnyRule
     duplicates: DuplicateRule = field(default_factory=DuplicateRule)
     leakage: Path | None = None
     ledger: Ledger = field(default_factory=lambda: Ledger(None))
+    writes: bool = True
     _counts: dict[str, int] | None = field(default=None, init=False)
     _notes: list[str] = field(default_factory=list)
 
@@ -104,9 +107,10 @@ class Placing:
             raise OutputError("scratch_unwritable", f"cannot write temporary files: {error.strerror}") from None
         shared = self.ledger.faults()
         self._notes += [*plan.notes(), *self.ledger.notes()]
-        self.ledger.write()
+        if self.writes:
+            self.ledger.write()
         self._counts = plan.duplicate_counts()
-        if self.leakage is not None:
+        if self.leakage is not None and self.writes:
             self._write(plan, self.leakage)
         with spool.open("rb") as file:
             number = 0

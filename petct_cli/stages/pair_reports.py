@@ -35,7 +35,7 @@ class ReportSource:
         A list of reports and whose they are (`report_names.listed_reports`).
     key
         The key under which studies were de-identified, when the reports name raw identifiers. A patient whose PatientID
-        has an issuer has another pseudonym and is not found by number.
+        has an issuer (0010,0021) has another pseudonym: the reports must say it, as ``issuer``.
     """
 
     reports: Path | None
@@ -101,11 +101,11 @@ def _under_pseudonyms(entry: ReportEntry, key: Key | None, shifted: bool) -> Rep
     """Let a report that names raw identifiers be found by what records have in their place."""
     fields = dict(entry.fields)
     claims: list[tuple[str, str]] = []
-    raw = fields.get("patient", "")
+    raw, issuer = fields.get("patient", ""), fields.get("issuer", "")
     if shifted and key is not None and raw and fields.get("date"):
-        fields["date"] = _moved(fields["date"], key.day_offset(_patient(raw)))
+        fields["date"] = _moved(fields["date"], key.day_offset(_patient(raw, issuer)))
     if raw:
-        patient = folded(_pseudonym(raw, key))
+        patient = folded(_pseudonym(raw, key, issuer))
         claims.append(("patient", patient))
         if day_of(fields.get("date", "")):
             claims.append(("patient_date", f"{patient}|{day_of(fields['date'])}"))
@@ -116,13 +116,13 @@ def _under_pseudonyms(entry: ReportEntry, key: Key | None, shifted: bool) -> Rep
     return replace(entry, fields=fields, claims=claims)
 
 
-def _patient(number: str) -> str:
-    """Return a PatientID as `anonymize` puts it under the key: with its issuer, which reports do not know."""
-    return f"{number}\\"
+def _patient(number: str, issuer: str = "") -> str:
+    """Return a PatientID as `anonymize` puts it under the key: with its issuer."""
+    return f"{number}\\{issuer}"
 
 
-def _pseudonym(number: str, key: Key | None) -> str:
-    return key.patient(_patient(number)) if key else hashlib.sha256(number.encode()).hexdigest()[:16]
+def _pseudonym(number: str, key: Key | None, issuer: str = "") -> str:
+    return key.patient(_patient(number, issuer)) if key else hashlib.sha256(number.encode()).hexdigest()[:16]
 
 
 def _study(uid: str, key: Key | None) -> str:

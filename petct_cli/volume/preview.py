@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from petct_cli.core.hashing import sha256_array
 from petct_cli.volume.geometry import Grid, extent_mm
-from petct_cli.volume.render import CT_WINDOW_HU, PET_WINDOW_SUV, blend
+from petct_cli.volume.render import CT_WINDOW_HU, blend, pet_window
 from petct_cli.volume.resample import resample
 
 Bytes = npt.NDArray[np.uint8]
@@ -29,7 +29,6 @@ _LINE = 13
 _GREYS, _FUSED_GREYS, _FUSED_HEATS = 64, 16, 12
 _SLAB_MM = 8.0
 _MIP_STEP_MM = 2.5
-_BRIGHTER = 0.95
 _BAR_MM = (500.0, 200.0, 100.0, 50.0, 20.0, 10.0)
 _WHITE, _DIM = _GREYS - 1, 42
 
@@ -95,7 +94,7 @@ def render_preview(title: str, ct: Shown | None, pet: Shown | None) -> Preview:
         panels.append(_ct_panel(ct))
     if pet is not None:
         projection = _projection(pet)
-        window = _pet_window(pet.unit, projection)
+        window = pet_window(pet.unit, projection)
         panels.append(_mip_panel(pet, projection, window))
         if ct is not None:
             panels.append(_fused_panel(ct, pet, window))
@@ -133,14 +132,6 @@ def _panel(caption: str, channels: tuple[Bytes, ...], grid: Grid, shape: tuple[i
     # Planes that were stepped over count: the picture is as large as the volume.
     step = (dz * grid.shape[0] / rows, dx * grid.shape[2] / columns)
     return _Panel(caption, tuple(np.ascontiguousarray(one[::-1]) for one in channels), step, extent_mm(grid)[1][2])
-
-
-def _pet_window(unit: str, projection: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Return the window of a PET: fixed for SUV, up to the brighter parts where the unit says nothing."""
-    if unit.startswith("SUV"):
-        return PET_WINDOW_SUV
-    top = float(np.quantile(projection, _BRIGHTER))
-    return (0.0, top if np.isfinite(top) and top > 0 else 1.0)
 
 
 def _middle(ct: Shown) -> int:

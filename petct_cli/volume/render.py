@@ -14,39 +14,62 @@ from numpy.typing import NDArray
 PET_WINDOW_SUV = (0.0, 8.0)
 CT_WINDOW_HU = (-160.0, 240.0)
 PIXEL_MM = 2.0
+_BRIGHTER = 0.95
 
 FloatImage = NDArray[np.float32]
 
 
-def pet_mip(pet: NDArray[Any]) -> FloatImage:
+def pet_window(unit: str, projection: NDArray[Any]) -> tuple[float, float]:
+    """Return the window of a PET: fixed for SUV, up to the brighter parts where the unit says nothing.
+
+    Parameters
+    ----------
+    unit
+        ``pet.unit`` of the record: ``SUVbw``, ``Bq/ml``, ``stored``.
+    projection
+        Maximum-intensity projection of the whole PET, in that unit.
+    """
+    if unit.startswith("SUV"):
+        return PET_WINDOW_SUV
+    top = float(np.quantile(projection, _BRIGHTER))
+    return (0.0, top if np.isfinite(top) and top > 0 else 1.0)
+
+
+def pet_mip(pet: NDArray[Any], window: tuple[float, float] = PET_WINDOW_SUV) -> FloatImage:
     """Return the coronal maximum-intensity projection of a PET volume.
 
     Parameters
     ----------
     pet
-        ``(z, y, x)`` SUV, z ascending towards the head.
+        ``(z, y, x)``, z ascending towards the head.
+    window
+        Values of white and of black (`pet_window`).
 
     Returns
     -------
     ndarray
         ``(z, x)`` grey levels in 0..1, head up, uptake dark on white as nuclear physicians read it.
     """
-    return 1.0 - _window(pet.max(axis=1)[::-1], PET_WINDOW_SUV)
+    return 1.0 - _window(pet.max(axis=1)[::-1], window)
 
 
-def fused_axial(ct: NDArray[Any], pet: NDArray[Any], z: int) -> FloatImage:
+def fused_axial(
+    ct: NDArray[Any], pet: NDArray[Any], z: int, window: tuple[float, float] = PET_WINDOW_SUV
+) -> FloatImage:
     """Return slice `z` of the CT in grey with the PET in colour over it, ``(y, x, 3)`` in 0..1."""
-    return fuse(ct[z], pet[z])
+    return fuse(ct[z], pet[z], window)
 
 
-def fused_coronal(ct: NDArray[Any], pet: NDArray[Any], y: int) -> FloatImage:
+def fused_coronal(
+    ct: NDArray[Any], pet: NDArray[Any], y: int, window: tuple[float, float] = PET_WINDOW_SUV
+) -> FloatImage:
     """Return the coronal section at row `y`, CT in grey under PET in colour, ``(z, x, 3)`` in 0..1, head up."""
-    return fuse(ct[::-1, y], pet[::-1, y])
+    return fuse(ct[::-1, y], pet[::-1, y], window)
 
 
-def fuse(ct: NDArray[Any], pet: NDArray[Any]) -> FloatImage:
-    """Lay a PET section (SUV) over a CT section (HU): the hotter, the more opaque."""
-    return blend(_window(ct, CT_WINDOW_HU), _window(pet, PET_WINDOW_SUV))
+def fuse(ct: NDArray[Any], pet: NDArray[Any], window: tuple[float, float] = PET_WINDOW_SUV) -> FloatImage:
+    """Lay a PET section over a CT section (HU): the hotter, as `window` has it, the more opaque."""
+    return blend(_window(ct, CT_WINDOW_HU), _window(pet, window))
 
 
 def blend(grey: FloatImage, heat: FloatImage) -> FloatImage:
