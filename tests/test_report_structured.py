@@ -90,7 +90,7 @@ def test_headers_and_observers_tell_whose_it_is_and_stay_out_of_the_text() -> No
 @pytest.mark.parametrize(
     "keys", [{"study": ["1.2.3"]}, {"accession": ["acc1"]}, {"patient": ["P-77"], "date": "2024-01-03"}]
 )
-@pytest.mark.parametrize("name", ["a.dcm", "IM0001"])
+@pytest.mark.parametrize("name", ["a.dcm", "IM0001", "1.2.840.9"])
 def test_matched_by_its_header_among_images(tmp_path: Path, keys: dict[str, Any], name: str) -> None:
     (tmp_path / name).write_bytes(sr(text(FINDING, "Phổi sáng.")))
     (tmp_path / "dose.dcm").write_bytes(sr(text(FINDING, "x"), sop_class="1.2.840.10008.5.1.4.1.1.88.67"))

@@ -74,7 +74,8 @@ def _is_report(path: Path) -> bool:
     if suffix in _SUFFIXES | _OTHER_SUFFIXES:
         # "~$name.docx" is Word's note of who has a document open.
         return path.is_file() and not path.name.startswith(("~$", "._"))
-    return suffix in _DICOM_SUFFIXES and path.is_file() and _is_dicom(path)
+    # Files that are called by their UID seem to have a suffix of digits.
+    return (suffix in _DICOM_SUFFIXES or suffix[1:].isdigit()) and path.is_file() and _is_dicom(path)
 
 
 def _is_dicom(path: Path) -> bool:
