@@ -86,6 +86,16 @@ def test_words_within_a_line_end_no_section(said: str) -> None:
         assert split_headings(f"Lồng ngực: a. {said}")[0] == ("chest", f"a. {said}")
 
 
+def test_lists_and_wrapped_lines_are_no_headings() -> None:
+    text = "Lồng ngực: dịch ổ\nbụng.\nDi căn:\n- Xương\n- Não\nKết luận: U phổi.\n- Xương: di căn.\n- Bụng: sạch."
+    assert sections(text) == {
+        "chest": "dịch ổ\nbụng.\nDi căn:\n- Xương\n- Não",
+        "impression": "U phổi.\n- Xương: di căn.\n- Bụng: sạch.",
+    }
+    first = "Kết luận: u phổi.\nMô tả hình ảnh:\nLồng ngực: nốt.\nXương: sạch."
+    assert sections(first) == {"chest": "nốt.", "musculoskeletal": "sạch.", "impression": "u phổi."}
+
+
 def test_a_form_from_its_title_to_its_signature() -> None:
     text = (
         "BỘ Y TẾ\nBỆNH VIỆN X\nKẾT QUẢ CHỤP PET/CT\n\nHọ tên: Lý Hoa     Mã BN: 77\n"

@@ -99,6 +99,8 @@ def _cuts(text: str) -> list[tuple[int, int, str]]:
     found: dict[int, tuple[int, int, str]] = {}
     for pattern in (_WITH_COLON, _ALONE):
         for match in pattern.finditer(text):
+            if pattern is _ALONE and not _stands_out(text, match):
+                continue
             section = named(match[1])
             at_line = not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
             if section == OTHER:
@@ -117,6 +119,14 @@ def _cuts(text: str) -> list[tuple[int, int, str]]:
     return cuts
 
 
+def _stands_out(text: str, match: re.Match[str]) -> bool:
+    """Say whether a line of a name alone is a heading, and not the end of a wrapped line or an item of a list."""
+    lead = text[match.start() : match.start(1)].strip()
+    if match[1].isupper() or any(map(str.isalnum, lead)):
+        return True
+    return not lead.strip("*#") and match[1][:1].isupper() and not match[0].rstrip().endswith(".")
+
+
 def _before_dashes(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield the headings in capitals that end with a dash; there may be one within (``ĐẦU - CỔ - bình thường``)."""
     at = 0
@@ -133,14 +143,18 @@ def _before_dashes(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _resolved(cuts: list[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
-    """Say of names that may mean either what they mean here."""
+    """Say of names that may mean either what they mean here, and leave out those that head no section here."""
     sections = [section for _, _, section in cuts]
-    findings_before = False
+    findings_before = within_impression = False
     for place, (start, end, section) in enumerate(cuts):
         if section == EITHER:
             is_findings = "impression" in sections[place + 1 :] or any(
                 s in FINDING_SECTIONS for s in sections[place + 1 :]
             )
             section = FINDINGS if is_findings and not findings_before else "impression"
+        if section in FINDING_SECTIONS and within_impression and findings_before:
+            # "Kết luận: - Xương: di căn": the regions of an impression are its own.
+            continue
+        within_impression = section == "impression"
         findings_before = findings_before or section in (FINDINGS, *FINDING_SECTIONS)
         yield start, end, section
