@@ -30,6 +30,7 @@ _SIGNED_ON = re.compile(
     r"[ \t]*\.?$",
     re.MULTILINE,
 )
+_LONGEST = 60
 _IN_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 
 
@@ -133,9 +134,9 @@ def _before_dashes(text: str) -> Iterator[tuple[int, int, str]]:
     for line in text.split("\n"):
         lead = _LEAD.match(line)
         start = lead.end() if lead else 0
-        for dash in reversed(list(_DASH.finditer(line, start))):
+        for dash in reversed(list(_DASH.finditer(line, start, start + _LONGEST + 8))):
             label = line[start : dash.start()]
-            section = named(label) if label.isupper() and len(label) <= 60 else ""
+            section = named(label) if label.isupper() and len(label) <= _LONGEST else ""
             if section and section != OTHER:
                 yield at + start, at + dash.end(), section
                 break
