@@ -131,6 +131,32 @@ def test_reports_that_lack_a_part_or_spell_keys_otherwise(release: Release) -> N
         assert told[name]["release"]["left_out"] == ["report"]
 
 
+def test_english_reports_stay_beside_their_vietnamese_ones(release: Release) -> None:
+    english = {"Findings": {"Chest": "Nodule in the right lung."}, "Impression": "Lung tumour."}
+    path = release.root / "PETCT2017/THANG 8/reports_en/a.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(english), "utf-8")
+    (release.root / "outside.json").write_text("{", "utf-8")
+    release.add(2017, 8, "a", report(), report_en_path="PETCT2017/THANG 8/reports_en/a.json")
+    release.add(2017, 8, "b", {**report(), **english})
+    release.add(2017, 8, "c", report(), report_en_path="../vimed/PETCT2017/THANG 8/reports_en/a.json")
+    release.add(2017, 8, "d", report(**{"Ghi chú": "x"}), report_en_path="outside.json")
+    told = {one["id"][-1]: one["report"] for one in convert(release)}
+    sections = {"chest": "Nodule in the right lung.", "impression": "Lung tumour."}
+    assert told["a"]["translations"]["en"]["path"] == "vimed/PETCT2017/THANG 8/reports_en/a.json"
+    assert told["a"]["translations"]["en"]["sections"] == sections
+    assert told["b"]["translations"] == {"en": {"sections": sections}}
+    assert told["a"]["sections"] == told["b"]["sections"] == told["c"]["sections"]
+    assert "translations" not in told["c"]
+    assert "translations" not in told["d"]
+    assert told["d"]["not_understood"] == 1
+    samples = petct_here(
+        "pair", "-", "--overlap", "2", stdin=orjson.dumps(convert(release)[0]), cwd=release.root.parent
+    )
+    found = {one["region"]["name"]: one.get("translations") for one in samples.records}
+    assert found == {"head_neck": None, "chest": {"en": "Nodule in the right lung."}, "abdomen_pelvis": None}
+
+
 def test_patient_numbers_repeat_and_reports_are_shared(release: Release) -> None:
     release.add(2017, 8, "day_1_patient_0", report())
     release.add(2018, 8, "day_1_patient_0", {"Nhận định kết quả": "U  phổi phải.", "Mô tả hình ảnh": FINDINGS})

@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from petct_cli.core.errors import InputError, RecordError
-from petct_cli.dataset.matching import ReportIndex, StudyKeys, load_reports
+from petct_cli.dataset.matching import ReportIndex, StudyKeys
+from petct_cli.dataset.report_files import load_reports
 
 
 def index_of(folder: Path) -> ReportIndex:
@@ -95,7 +96,8 @@ def test_plain_text_is_matched_by_its_head(tmp_path: Path) -> None:
         "Mã BN": "77",
         "Ngày chụp": "03/01/2024",
         "Địa chỉ": "xã An Lạc",
-        "Mô tả hình ảnh": "BỆNH VIỆN X\nLồng ngực: nốt 5 mm.\nKết luận: u phổi.",
+        "Tiêu đề": "BỆNH VIỆN X",
+        "Mô tả hình ảnh": "Lồng ngực: nốt 5 mm.\nKết luận: u phổi.",
     }
 
 

@@ -19,8 +19,13 @@ Explain = Annotated[bool, typer.Option("--explain", help="Print every action in 
 Reports = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE|DIR", help="Reports (JSON, JSONL, CSV, XLSX, text), matched by accession, patient, name."
+        metavar="FILE|DIR",
+        help="Reports (JSON, JSONL, CSV, XLSX, DOCX, SR, text), matched by accession, patient, name.",
     ),
+]
+ReportColumns = Annotated[
+    str | None,
+    typer.Option(metavar="SPEC|FILE", help="What the columns of tables hold: findings=MoTa,...; or a TOML, JSON file."),
 ]
 KeepPeriod = Annotated[
     str | None, typer.Option(metavar="year|month", help="Keep this much of the true study date in the record.")

@@ -26,7 +26,9 @@ Split = Annotated[
 ]
 Reports = Annotated[
     Path | None,
-    typer.Option(metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, JSONL, CSV, text)."),
+    typer.Option(
+        metavar="FILE|DIR", help="Clean reports for studies that carry none (JSON, CSV, XLSX, DOCX, SR, text)."
+    ),
 ]
 Slices = Annotated[
     bool,
@@ -80,6 +82,10 @@ ReportPattern = Annotated[
 ReportIndex = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="List of reports (CSV, JSONL): study, patient, accession or date, and report."),
+]
+ReportColumns = Annotated[
+    str | None,
+    typer.Option(metavar="SPEC|FILE", help="What the columns of tables hold: findings=MoTa,...; or a TOML, JSON file."),
 ]
 KeyFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The key of `anonymize`, when reports name raw identifiers.")

@@ -32,6 +32,7 @@ def main(
     profile: opt.ProfileName = "tcia",
     explain: opt.Explain = False,
     reports: opt.Reports = None,
+    report_columns: opt.ReportColumns = None,
     keep_period: opt.KeepPeriod = None,
     quarantine: opt.Quarantine = None,
     crosswalk: opt.CrosswalkTable = None,
@@ -56,6 +57,7 @@ def main(
 
         petct anonymize /data/export --reports reports/ -o clean --key-file site.key --new-key > studies.jsonl
     """
+    from petct_cli.dataset.columns import columns_of
     from petct_cli.dicom.deid.explain import explain as lines_of
     from petct_cli.dicom.deid.pseudonyms import load_key, passing_key
     from petct_cli.dicom.deid.redaction import read_rules
@@ -66,12 +68,11 @@ def main(
         return typer.echo("\n".join(lines_of(choose(profile, switches))))
     if out is None or key_file is None:
         raise UsageError("missing_option", f"missing option {'--out' if out is None else '--key-file'}")
-    paths = paths or ["-"]
-    folders = [Path(path) for path in paths if not is_manifest(path)]
+    folders = [Path(path) for path in paths or ["-"] if not is_manifest(path)]
     refuse_inside(out, key_file, "--key-file", "key_inside_output")
     refuse_places(folders, out, key_file, crosswalk, private_log, shared.json_logs)
     stage = Anonymize(
-        out=out,
+        out,
         key=passing_key() if shared.dry_run and new_key and not key_file.exists() else load_key(key_file, new=new_key),
         profile=profile,
         switches=switches,
@@ -80,10 +81,10 @@ def main(
         quarantine=quarantine,
         crosswalk=crosswalk,
         private_log=private_log,
+        columns=columns_of(reports, report_columns),
         pixels=PixelOptions(deface, read_rules(redact or []), ocr),
     )
     with scratch_folder() if folders else nullcontext() as scratch:
-        note = None if shared.dry_run else stage.note_bad_file
-        found = as_items(studies_in(folders, scratch, note)) if scratch else ()
-        records = manifest_records(paths) if len(folders) < len(paths) else ()
-        run(stage, with_face_warning(chain(found, records), deface=deface), shared, stage.watch())
+        raw = as_items(studies_in(folders, scratch, None if shared.dry_run else stage.note_bad_file)) if scratch else ()
+        records = manifest_records(paths or ["-"]) if len(folders) < len(paths or "-") else ()
+        run(stage, with_face_warning(chain(raw, records), deface=deface), shared, stage.watch())

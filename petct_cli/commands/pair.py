@@ -25,6 +25,7 @@ def main(
     reports: opt.Reports = None,
     report_pattern: opt.ReportPattern = None,
     report_index: opt.ReportIndex = None,
+    report_columns: opt.ReportColumns = None,
     key_file: opt.KeyFile = None,
     unmatched: opt.Unmatched = None,
     slices: opt.Slices = False,
@@ -71,7 +72,7 @@ def main(
     from petct_cli.stages.pair_slices import PairSlices
 
     rule, alike = parse_split(split), DuplicateRule.parse(duplicates, near, template)
-    source = ReportSource.of(reports, report_pattern, report_index, key_file)
+    source = ReportSource.of(reports, report_pattern, report_index, key_file, report_columns)
     placing = Placing(rule, alike, leakage, Ledger(source, unmatched), writes=not shared.dry_run)
     tasks, outputs = TaskRule.parse(task, compare_pairs), Outputs(export, export_dir, card)
     outputs.refuse_parts(tasks, shared.shard)

@@ -82,13 +82,28 @@ class Series(Part):
     set_aside: str | None = None
 
 
+class Translation(Part):
+    """A report in another language: where it lies, if anywhere, and its text by section."""
+
+    path: str | None = None
+    sha256: str | None = None
+    sections: dict[str, str] = {}
+
+
 class ReportRef(Part):
-    """The report of a study: where it lies and its text by section (section name -> text)."""
+    """The report of a study: where it lies and its text by section (section name -> text).
+
+    Attributes
+    ----------
+    translations
+        The same report in other languages, by language (``en``).
+    """
 
     path: str | None = None
     sha256: str | None = None
     lang: str = "vi"
     sections: dict[str, str] = {}
+    translations: dict[str, Translation] | None = None
 
 
 class Lesion(Part):

@@ -6,24 +6,19 @@ from the strongest down; two different reports with the same claim match nothing
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from petct_cli.core.errors import InputError, RecordError
+from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes, sha256_json
 from petct_cli.dataset.near_misses import Similar, loosely, within_days
-from petct_cli.report.deid_head import is_administrative
-from petct_cli.report.encoding import decode_report
-from petct_cli.report.sections import FINDINGS, split_headings
+from petct_cli.report.plain_text import text_document
+from petct_cli.report.sections import is_part
 
 # What the fields of a report are called, folded and without punctuation: ours, hospitals', and the ViMed-PET release's.
 _FIELDS: dict[str, frozenset[str]] = {
@@ -37,19 +32,11 @@ _FIELDS: dict[str, frozenset[str]] = {
 }
 _DOCUMENT_FIELDS = frozenset({"report", "text", "document", "bao cao", "noi dung"})
 _CONTAINERS = frozenset({"hanh chinh", "thong tin hanh chinh", "administrative", "metadata", "patient info"})
-_SUFFIXES = frozenset({".xlsx", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt"})
-# Reports, but in no form that petct reads: they must not be passed over in silence.
-_OTHER_SUFFIXES = frozenset({".xls", ".docx", ".doc", ".rtf", ".pdf", ".odt"})
-_DELIMITERS = ",;\t|"
 _SHOWN = 4
-_HEAD_FIELD = re.compile(
-    r"(?:^|(?<=[;,.|\t])|(?<=\s-)|(?<=\s{2}))[ \t]*(?P<label>[^\W\d][^\n:;,.|]{0,38}?)[ \t]*:[ \t]*"
-)
-
 
 _FAULTS = {
     "report_encoding": "the report is in no encoding that petct can read, or in letters from before Unicode",
-    "report_format": "the report is in no form that petct reads; give JSON, CSV, XLSX or text",
+    "report_format": "the report is in no form that petct reads; give JSON, CSV, XLSX, DOCX, DICOM SR or text",
 }
 
 
@@ -198,36 +185,6 @@ def _contradicts(entry: ReportEntry, keys: StudyKeys, day: str) -> bool:
     return bool(own and theirs and not own & theirs) or not within_days(day_of(entry.fields.get("date", "")), day)
 
 
-@lru_cache(maxsize=2)
-def report_index(path: Path) -> ReportIndex:
-    """Return the index of the reports at `path`, made once per process (`load_reports`)."""
-    return ReportIndex(load_reports(path))
-
-
-def load_reports(path: Path) -> Iterator[ReportEntry]:
-    """Yield the reports of a file or, in order of their paths, of a folder (JSON, JSONL, CSV, plain text).
-
-    A report in an encoding or form that cannot be read is an entry with a fault.
-
-    Raises
-    ------
-    InputError
-        ``no_such_file``, or ``report_unreadable`` (named by its place among the reports, not by its file name).
-    """
-    if not path.exists():
-        raise InputError("no_such_file", f"{path}: no such file or folder")
-    files = (
-        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES | _OTHER_SUFFIXES and p.is_file())
-        if path.is_dir()
-        else [path]
-    )
-    for ordinal, file in enumerate(files, start=1):
-        try:
-            yield from _load(file)
-        except (OSError, ValueError, csv.Error):
-            raise InputError("report_unreadable", f"report file {ordinal} of {len(files)} cannot be read") from None
-
-
 def entry_of(document: Mapping[str, Any], name: str = "", place: str = "") -> ReportEntry:
     """Make an entry of one report's JSON object; what identifies it stands at the top or in an administrative head."""
     fields: dict[str, str] = {}
@@ -235,85 +192,14 @@ def entry_of(document: Mapping[str, Any], name: str = "", place: str = "") -> Re
     return ReportEntry(document, fields, name, sha256_json(document), place)
 
 
-def _load(file: Path) -> Iterator[ReportEntry]:
-    suffix, data, place = file.suffix.lower(), file.read_bytes(), str(file)
-    if suffix in _OTHER_SUFFIXES:
-        yield ReportEntry({}, {}, file.stem, sha256_bytes(data), place, "report_format")
-        return
-    if suffix == ".xlsx":
-        yield from _sheet_entries(file, data)
-        return
-    try:
-        text = decode_report(data)
-    except RecordError as error:
-        yield ReportEntry({}, {}, file.stem, sha256_bytes(data), place, error.code)
-        return
-    if suffix == ".json":
-        value = orjson.loads(text)
-        for item in value if isinstance(value, list) else [value]:
-            yield _entry(item, "" if isinstance(value, list) else file.stem, place)
-    elif suffix in (".jsonl", ".ndjson"):
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield _entry(orjson.loads(line), "", f"{place}:{number}")
-    elif suffix in (".csv", ".tsv"):
-        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
-        for number, row in enumerate(rows, start=1):
-            if None in row:
-                raise ValueError("a row has more fields than the header")
-            yield _entry({key: value for key, value in row.items() if key and value}, "", f"{place}:row {number}")
-    else:
-        document = text_document(text)
-        fields: dict[str, str] = {}
-        _gather(document, fields)
-        yield ReportEntry(document, fields, file.stem, sha256_bytes(data), place)
+def row_entry(item: Any, name: str, place: str) -> ReportEntry:
+    """Make an entry of a row or object: the report itself, or one that carries it beside its keys.
 
-
-def _sheet_entries(file: Path, data: bytes) -> Iterator[ReportEntry]:
-    """Yield the rows of a workbook as reports; a file that is none is one unusable report."""
-    from petct_cli.dataset.spreadsheets import sheet_rows
-
-    try:
-        for where, row in sheet_rows(data):
-            yield _entry(row, "", f"{file}:{where}")
-    except InputError as error:
-        yield ReportEntry({}, {}, file.stem, sha256_bytes(data), str(file), error.code)
-
-
-def _delimiter(text: str) -> str:
-    """Return what divides the columns of the header: most programs write commas, Vietnamese ones semicolons."""
-    header = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
-    return max(_DELIMITERS, key=header.count)
-
-
-def text_document(text: str) -> dict[str, Any]:
-    r"""Return a plain report as a document: the fields of its head by label, and the rest as findings with headings.
-
-    >>> text_document("Họ tên: A B; Mã BN: 7\nNgày chụp: 3/1/2024\nLồng ngực: sạch")
-    {'Họ tên': 'A B', 'Mã BN': '7', 'Ngày chụp': '3/1/2024', 'Mô tả hình ảnh': 'Lồng ngực: sạch'}
+    Raises
+    ------
+    ValueError
+        It is no object, or the report in it is no JSON though it begins as such.
     """
-    head: dict[str, Any] = {}
-    rest: list[str] = []
-    lines = text.splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        if split_headings(line)[:1] and split_headings(line)[0][0] != FINDINGS:
-            rest += lines[number:]
-            break
-        found = list(_HEAD_FIELD.finditer(line))
-        if (
-            not found
-            or found[0].start("label") > len(line) - len(line.lstrip())
-            or not all(is_administrative(m["label"]) for m in found)
-        ):
-            rest.append(line)
-            continue
-        for match, following in zip(found, [*found[1:], None], strict=True):
-            value = line[match.end() : following.start() if following else len(line)].strip(" \t\r\n;,|-")
-            head.setdefault(match["label"].strip(), value)
-    return {**{label: value for label, value in head.items() if value}, "Mô tả hình ảnh": "".join(rest).strip()}
-
-
-def _entry(item: Any, name: str, place: str) -> ReportEntry:
     if not isinstance(item, dict):
         raise ValueError("not an object")
     fields: dict[str, str] = {}
@@ -332,8 +218,13 @@ def _entry(item: Any, name: str, place: str) -> ReportEntry:
             elif isinstance(value, str):
                 document = text_document(value)
                 _gather(document, fields)
+    if document is not item:
+        # Sections that stand beside the report: an impression in a column of its own, a translation.
+        document = {**document, **{k: v for k, v in item.items() if is_part(k) and v is not held}}
     beside = (
-        {} if document is item else {k: str(v) for k, v in item.items() if isinstance(v, str | int) and v is not held}
+        {}
+        if document is item
+        else {k: str(v) for k, v in item.items() if isinstance(v, str | int) and v is not held and not is_part(k)}
     )
     return ReportEntry(document, fields, name, sha256_json(document), place, beside=beside)
 

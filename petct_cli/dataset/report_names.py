@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from petct_cli.core.errors import InputError, UsageError
-from petct_cli.dataset.matching import ReportEntry, field_named, folded, load_reports
+from petct_cli.dataset.columns import ReportColumns
+from petct_cli.dataset.matching import ReportEntry, field_named, folded
+from petct_cli.dataset.report_files import load_reports
 from petct_cli.dataset.tables import table_rows
 
 _PARTS = ("study", "patient", "accession", "date")
@@ -74,7 +76,7 @@ def with_names(entries: Iterable[ReportEntry], pattern: str) -> Iterator[ReportE
         yield replace(entry, name="", fields={**entry.fields, **said})
 
 
-def listed_reports(path: Path, folder: Path | None) -> Iterator[ReportEntry]:
+def listed_reports(path: Path, folder: Path | None, columns: ReportColumns | None = None) -> Iterator[ReportEntry]:
     """Yield the reports that the list at `path` names, with what its rows say of them, over what stands in them.
 
     Parameters
@@ -85,6 +87,8 @@ def listed_reports(path: Path, folder: Path | None) -> Iterator[ReportEntry]:
         report are passed over.
     folder
         Where the reports lie; None: beside the list.
+    columns
+        What the keys of the reports mean.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def listed_reports(path: Path, folder: Path | None) -> Iterator[ReportEntry]:
         if not said.keys() - {"date", "issuer"}:
             raise InputError("report_index", f"{path}:{number}: needs a study, patient or accession beside the report")
         try:
-            (entry,) = load_reports(base / place)
+            (entry,) = load_reports(base / place, columns)
         except InputError as error:
             raise InputError("report_index", f"{path}:{number}: the report cannot be read [{error.code}]") from None
         except ValueError:

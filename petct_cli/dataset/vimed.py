@@ -20,7 +20,7 @@ import orjson
 
 from petct_cli.core.errors import InputError, InputFault
 from petct_cli.core.hashing import sha256_bytes
-from petct_cli.core.records import ReportRef, Series, Study
+from petct_cli.core.records import ReportRef, Series, Study, Translation
 from petct_cli.report.sections import FINDING_SECTIONS, FINDINGS, parse_report
 
 METADATA = "metadata.csv"
@@ -172,7 +172,8 @@ def _series(root: Path, modality: str, named: str) -> Series:
 def _report(root: Path, row: Mapping[str, str]) -> tuple[ReportRef | None, str]:
     """Return a row's report, and its text in one piece for comparison; (None, "") where there is none to read.
 
-    What it lacks (some have no impression, one has no findings) is listed under ``lacks``.
+    What it lacks (some have no impression, one has no findings) is listed under ``lacks``; ``not_understood`` counts
+    parts under keys that name nothing known.
     """
     named = row.get("report_path", "")
     if not named or not _is_below(named):
@@ -185,13 +186,34 @@ def _report(root: Path, row: Mapping[str, str]) -> tuple[ReportRef | None, str]:
         return None, ""
     if not isinstance(document, dict):
         return None, ""
-    sections = parse_report(document).sections
+    parsed = parse_report(document)
+    sections = parsed.sections
     lacks = [] if "impression" in sections else ["impression"]
     if not any(name in sections for name in (*FINDING_SECTIONS, FINDINGS)):
         lacks.insert(0, "findings")
     extra: dict[str, Any] = {"lacks": lacks} if lacks else {}
-    report = ReportRef(path=str(path), sha256=sha256_bytes(data), lang="vi", sections=sections, **extra)
+    if parsed.unknown:
+        extra["not_understood"] = parsed.unknown
+    translations = {lang: Translation(sections=own) for lang, own in parsed.translations.items()}
+    translations |= _english(root, row.get("report_en_path", ""))
+    if translations:
+        extra["translations"] = translations
+    report = ReportRef(path=str(path), sha256=sha256_bytes(data), lang=parsed.lang, sections=sections, **extra)
     return report, "\n".join(f"{name} {' '.join(text.split())}" for name, text in sections.items())
+
+
+def _english(root: Path, named: str) -> dict[str, Translation]:
+    """Return the English report that a row names; none when it is not there, leads out or has no section."""
+    if not named.strip() or not _is_below(named):
+        return {}
+    path = root / _posix(named)
+    try:
+        data = path.read_bytes()
+        document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    sections = parse_report(document).sections if isinstance(document, dict) else {}
+    return {"en": Translation(path=str(path), sha256=sha256_bytes(data), sections=sections)} if sections else {}
 
 
 def _number(text: str) -> float | None:

@@ -21,6 +21,7 @@ from petct_cli.report.deid_review import Doubtful, doubtful
 from petct_cli.report.deid_titles import titled
 from petct_cli.report.deid_view import view_of
 from petct_cli.report.deid_words import harmless_pairs, vocabulary
+from petct_cli.report.headings import FINDING_SECTIONS
 
 __all__ = [
     "Cleaned",
@@ -143,23 +144,43 @@ def clean_sections(
     return cleaned, total
 
 
-def report_file(sections: Mapping[str, str]) -> dict[str, Any]:
-    """Return the JSON of a clean report, in the layout of the ViMed-PET release and with nothing else."""
-    titles = {
+_TITLES = {
+    "vi": {
         "head_neck": "Đầu - cổ",
         "chest": "Lồng ngực",
         "abdomen_pelvis": "Ổ bụng - khung chậu",
         "musculoskeletal": "Hệ cơ - xương",
+        "indication": "Chỉ định",
+        "history": "Tiền sử",
+        "impression": "Nhận định kết quả",
+        "findings": "Mô tả hình ảnh",
+        "undivided": "Mô tả",
+    },
+    "en": {
+        "head_neck": "Head and neck",
+        "chest": "Chest",
+        "abdomen_pelvis": "Abdomen and pelvis",
+        "musculoskeletal": "Musculoskeletal",
+        "indication": "Indication",
+        "history": "History",
+        "impression": "Impression",
+        "findings": "Findings",
+        "undivided": "Description",
+    },
+}
+
+
+def report_file(sections: Mapping[str, str], lang: str = "vi") -> dict[str, Any]:
+    """Return the JSON of a clean report, in the layout of the ViMed-PET release and with nothing else."""
+    titles = _TITLES[lang]
+    document: dict[str, Any] = {
+        titles[name]: sections[name] for name in ("indication", "history", "impression") if name in sections
     }
-    document: dict[str, Any] = {}
-    for name, title in (("indication", "Chỉ định"), ("history", "Tiền sử"), ("impression", "Nhận định kết quả")):
-        if name in sections:
-            document[title] = sections[name]
-    regions = {title: sections[name] for name, title in titles.items() if name in sections}
+    regions = {titles[name]: sections[name] for name in FINDING_SECTIONS if name in sections}
     if regions:
-        document["Mô tả hình ảnh"] = regions
-    elif "findings" in sections:
-        document["Mô tả hình ảnh"] = sections["findings"]
+        document[titles["findings"]] = regions
+    if "findings" in sections:
+        document[titles["undivided" if regions else "findings"]] = sections["findings"]
     return document
 
 

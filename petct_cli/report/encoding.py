@@ -85,7 +85,12 @@ def _strictly(data: bytes, encoding: str) -> str | None:
 
 def _is_vietnamese(text: str) -> bool:
     """Say whether most words could be syllables of Vietnamese."""
+    return syllable_share(text) >= _MIN_SYLLABLES
+
+
+def syllable_share(text: str) -> float:
+    """Return which share of the words could be syllables of Vietnamese; 0 for no words."""
     tones = "\u0300\u0301\u0303\u0309\u0323"
     decomposed = "".join(c for c in unicodedata.normalize("NFD", text) if c not in tones)
     found = _WORD.findall(unicodedata.normalize("NFC", decomposed).casefold())
-    return bool(found) and sum(_SYLLABLE.fullmatch(word) is not None for word in found) >= _MIN_SYLLABLES * len(found)
+    return sum(_SYLLABLE.fullmatch(word) is not None for word in found) / len(found) if found else 0.0

@@ -18,7 +18,8 @@ from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import Record, Study
 from petct_cli.core.store import Store
-from petct_cli.dataset.matching import report_index
+from petct_cli.dataset.columns import ReportColumns
+from petct_cli.dataset.report_files import report_index
 from petct_cli.dicom.archives import origin_of
 from petct_cli.dicom.deid.crosswalk import CrosswalkFile
 from petct_cli.dicom.deid.profile import Choice, choose, load_profile
@@ -103,6 +104,8 @@ class Anonymize:
         What all pseudonyms and day offsets derive from.
     reports
         File or folder of reports; None: the report that the record names.
+    columns
+        What the columns of tables of reports mean.
     profile, switches
         Preset of PS3.15 Annex E, and the options turned on or off beside it (`petct_cli.dicom.deid.profile.choose`).
     keep_period
@@ -127,9 +130,10 @@ class Anonymize:
     crosswalk: Path | None = field(default=None, repr=False)
     private_log: Path | None = field(default=None, repr=False)
     pixels: PixelOptions = field(default_factory=PixelOptions)
+    columns: ReportColumns | None = None
 
     name: ClassVar[str] = "anonymize"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:
@@ -216,7 +220,7 @@ class Anonymize:
             *(self.key.fingerprint(sha256_bytes(data)) for data in (source, truth) if data is not None),
         ]
         if self.reports is not None:
-            inputs.append(self.key.fingerprint(report_index(self.reports).sha256))
+            inputs.append(self.key.fingerprint(report_index(self.reports, self.columns).sha256))
         options = {
             "profile": self.profile,
             "options": list(self.choice.options),

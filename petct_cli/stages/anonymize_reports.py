@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from petct_cli.core.records import Record, Study
-from petct_cli.dataset.matching import load_reports
+from petct_cli.dataset.report_files import load_reports
 
 if TYPE_CHECKING:
     from petct_cli.stages.anonymize import Anonymize
@@ -24,7 +24,7 @@ class ReportsUsed:
         self._stage = stage
         self._used: set[str] = set()
         self._seen: set[str] = set()
-        self._without = self._failed = self._again = 0
+        self._without = self._failed = self._again = self._strange = 0
 
     def see(self, record: Record) -> None:
         """Take note of the report that a written record got."""
@@ -36,15 +36,18 @@ class ReportsUsed:
             if record.deid.report_source is not None:
                 self._used.add(record.deid.report_source.fingerprint)
             self._without += record.deid.counts.get("report_missing", 0)
+            self._strange += "report_not_understood" in record.deid.counts
 
     def notes(self) -> Iterator[str]:
         """Yield what a person should know: counts only. The private log, if there is one, gets the places."""
         if self._again:
             yield f"{self._again} records were of a study that came before: the last one of each stands [study_twice]"
+        if self._strange:
+            yield f"{self._strange} reports have parts under unknown names [report_not_understood]"
         if self._stage.reports is None:
             return
         total, unused, faults = 0, 0, Counter[str]()
-        for entry in load_reports(self._stage.reports):
+        for entry in load_reports(self._stage.reports, self._stage.columns):
             total += 1
             if entry.fault:
                 faults[entry.fault] += 1

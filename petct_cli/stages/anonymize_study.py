@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ import orjson
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
-from petct_cli.core.records import Deid, Record, ReportRef, Series, Study, Truth
-from petct_cli.dataset.matching import Match, ReportEntry, StudyKeys, entry_of, report_index
+from petct_cli.core.records import Deid, Record, ReportRef, Series, Study, Translation, Truth
+from petct_cli.dataset.matching import Match, ReportEntry, StudyKeys, entry_of
+from petct_cli.dataset.report_files import report_index
 from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
 from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
@@ -25,7 +27,7 @@ from petct_cli.dicom.values import to_number
 from petct_cli.report.deid import clean_sections, clean_text, harmless_pairs, report_file, vocabulary, without_marks
 from petct_cli.report.deid_head import administrative_values
 from petct_cli.report.encoding import refuse_legacy
-from petct_cli.report.sections import parse_report
+from petct_cli.report.sections import ParsedReport, parse_report
 from petct_cli.stages.anonymize_input import json_object
 from petct_cli.stages.anonymize_pixels import PixelWork
 from petct_cli.stages.anonymize_truth import clean_lesions
@@ -56,7 +58,7 @@ class StudyWork:
         survey = self.survey
         match = self._find_report(record, source)
         report = match.entry if match is not None else None
-        sections, head = ({}, {}) if report is None else _parsed(report)
+        parsed, head = (ParsedReport({}), {}) if report is None else _parsed(report)
         for kind, values in administrative_values(head).items():
             getattr(survey.identifiers, kind).update(values)
         if self.shift is None:
@@ -74,8 +76,9 @@ class StudyWork:
         told: dict[str, Any] = {}
         if report is None and self.stage.reports is not None:
             counts["report_missing"] = 1
-        if sections:
-            fields["report"], replaced, told["review"] = self._report(sections, known)
+        if parsed.sections:
+            fields["report"], replaced, told["review"] = self._report(parsed, known)
+            counts["report_not_understood"] = parsed.unknown
             counts |= {f"report_{kind}": number for kind, number in sorted(replaced.items())}
         if match is not None and match.by:
             fingerprint = self.stage.key.fingerprint(match.entry.identity)
@@ -195,25 +198,39 @@ class StudyWork:
             date=survey.facts.get("study_date", ""),
             names=names,
         )
-        return report_index(self.stage.reports).match(keys)
+        return report_index(self.stage.reports, self.stage.columns).match(keys)
 
-    def _report(self, sections: dict[str, str], known: Known) -> tuple[ReportRef, dict[str, int], list[dict[str, Any]]]:
+    def _report(self, parsed: ParsedReport, known: Known) -> tuple[ReportRef, Counter[str], list[dict[str, Any]]]:
+        """Write the clean report, and its translations beside it."""
+        found, replaced, review = self._clean("report", parsed.lang, parsed.sections, known)
+        translations: dict[str, Translation] = {}
+        for lang, sections in parsed.translations.items():
+            own, more, doubtful = self._clean(f"report_{lang}", lang, sections, known)
+            translations[lang] = Translation.model_validate(own)
+            replaced += more
+            review += [{**span, "lang": lang} for span in doubtful]
+        if translations:
+            found["translations"] = translations
+        replaced["doubtful"] = len(review)
+        return ReportRef.model_validate({**found, "lang": parsed.lang}), replaced, review
+
+    def _clean(
+        self, name: str, lang: str, sections: dict[str, str], known: Known
+    ) -> tuple[dict[str, Any], Counter[str], list[dict[str, Any]]]:
         cleaned, replaced = clean_sections(sections, known.find, self.shift, remove_dates=self.removes_dates)
         for section in cleaned.values():
             if known.find(section.unwritten):
                 raise RecordError("residual_identifier", "a value of this patient is left in the report")
         texts = {name: section.text for name, section in cleaned.items()}
-        data = orjson.dumps(report_file(texts), option=orjson.OPT_INDENT_2) + b"\n"
-        (self.temporary / "report.json").write_bytes(data)
+        data = orjson.dumps(report_file(texts, lang), option=orjson.OPT_INDENT_2) + b"\n"
+        (self.temporary / f"{name}.json").write_bytes(data)
         review = [
             {"section": name, "start": span.start, "end": span.end, "reason": span.reason}
             for name, section in cleaned.items()
             for span in section.doubtful
         ]
-        reference = ReportRef(
-            path=str(self.final / "report.json"), sha256=sha256_bytes(data), lang="vi", sections=texts
-        )
-        return reference, {**replaced, "doubtful": len(review)}, review
+        place = str(self.final / f"{name}.json")
+        return {"path": place, "sha256": sha256_bytes(data), "sections": texts}, replaced, review
 
 
 def copy_quarantined(survey: Survey, folder: Path | None, name: str) -> None:
@@ -241,13 +258,13 @@ def holds_quarantined(folder: Path, records: Iterable[Record]) -> bool:
     return len(list(folder.glob("*.dcm"))) == wanted
 
 
-def _parsed(report: ReportEntry) -> tuple[dict[str, str], dict[str, Any]]:
+def _parsed(report: ReportEntry) -> tuple[ParsedReport, dict[str, Any]]:
     parsed = parse_report(report.document)
     if not parsed.sections:
         raise RecordError("report_unreadable", "the report has no section that petct knows")
-    for text in parsed.sections.values():
+    for text in (text for own in (parsed.sections, *parsed.translations.values()) for text in own.values()):
         refuse_legacy(text)
-    return parsed.sections, {
+    return parsed, {
         **parsed.not_understood,
         **{f"field/{name}": value for name, value in {**report.beside, **report.fields}.items()},
     }

@@ -75,7 +75,7 @@ class Convert:
     """
 
     name: ClassVar[str] = "convert"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     out: Path

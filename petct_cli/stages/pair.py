@@ -28,6 +28,7 @@ from petct_cli.stages.pair_plan import placed_split
 from petct_cli.stages.pair_preview import write_preview
 from petct_cli.stages.pair_regions import RegionRule
 from petct_cli.stages.pair_reports import ReportSource
+from petct_cli.stages.pair_translations import study_translations, with_translations
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Pair:
     pictures: Path | None = None
 
     name: ClassVar[str] = "pair"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     def __call__(self, study: Study) -> Iterable[Record]:
@@ -86,13 +87,16 @@ class Pair:
             _log.warning("%s: PET in %s: no SUVmax is asked or compared", study.id, pet.unit)
         if self.preview is not None:
             write_preview(self.preview, study, ct, pet, cut)
+        translations = study_translations(study, self.reports)
         inputs = [ct.sha256, pet.sha256, sha256_json(sections), *self.regions.reads(study)]
+        inputs += [sha256_json(translations)] if translations else []
         for bounds in cut:
             for task in self.tasks.names:
                 stamp = entry(self.name, self.version, self._options(task), inputs)
                 try:
                     for made in make_samples(task, study, bounds, split, sections, lesions):
-                        yield made if task == "compare" else stamped(made, stamp)
+                        told = with_translations(made, bounds.name, translations)
+                        yield told if task == "compare" else stamped(told, stamp)
                 except RecordError as error:
                     base = Sample.model_validate(identity(study, bounds.name, split, task))
                     yield base.failed(self.name, error.code, str(error))

@@ -16,9 +16,12 @@ import orjson
 from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.records import Study
 from petct_cli.core.store import write_atomically
-from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, day_of, folded, load_reports
+from petct_cli.dataset.columns import ReportColumns, parse_columns
+from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, day_of, folded
+from petct_cli.dataset.report_files import load_reports
 from petct_cli.dataset.report_names import listed_reports, name_pattern, with_names
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
+from petct_cli.report.sections import parse_report
 
 
 @dataclass(frozen=True)
@@ -36,29 +39,38 @@ class ReportSource:
     key
         The key under which studies were de-identified, when the reports name raw identifiers. A patient whose PatientID
         has an issuer (0010,0021) has another pseudonym: the reports must say it, as ``issuer``.
+    columns
+        What the columns of tables of reports mean (`columns.parse_columns`).
     """
 
     reports: Path | None
     pattern: str | None = None
     listed: Path | None = None
     key: Key | None = None
+    columns: ReportColumns | None = None
 
     @classmethod
     def of(
-        cls, reports: Path | None, pattern: str | None, listed: Path | None, key_file: Path | None
+        cls,
+        reports: Path | None,
+        pattern: str | None,
+        listed: Path | None,
+        key_file: Path | None,
+        columns: str | None = None,
     ) -> ReportSource | None:
         """Return the source that the options ask for, None for none.
 
         Raises
         ------
         UsageError
-            ``missing_option``: a pattern or a key without reports; ``bad_report_pattern``; what `load_key` raises.
+            ``missing_option``: a pattern, columns or a key without reports; ``bad_report_pattern``,
+            ``bad_report_columns``; what `load_key` raises.
         """
         from petct_cli.dicom.deid.pseudonyms import load_key
 
         if reports is None and listed is None:
-            if pattern is not None or key_file is not None:
-                raise UsageError("missing_option", "--report-pattern and --key-file need --reports")
+            if pattern is not None or key_file is not None or columns is not None:
+                raise UsageError("missing_option", "--report-pattern, --report-columns and --key-file need --reports")
             return None
         if pattern is not None:
             name_pattern(pattern)
@@ -66,7 +78,8 @@ class ReportSource:
                 raise UsageError(
                     "bad_option", "--report-index says whose the reports are: no --report-pattern beside it"
                 )
-        return cls(reports, pattern, listed, None if key_file is None else load_key(key_file))
+        known = None if columns is None else parse_columns(columns)
+        return cls(reports, pattern, listed, None if key_file is None else load_key(key_file), known)
 
     def index(self, *, shifted: bool = False) -> ReportIndex:
         """Return the index of the reports, made once per process; `shifted`: with dates as the key moves them."""
@@ -88,10 +101,10 @@ class ReportSource:
 @lru_cache(maxsize=4)
 def _index(source: ReportSource, shifted: bool) -> ReportIndex:
     if source.listed is not None:
-        entries = listed_reports(source.listed, source.reports)
+        entries = listed_reports(source.listed, source.reports, source.columns)
     else:
         assert source.reports is not None
-        entries = load_reports(source.reports)
+        entries = load_reports(source.reports, source.columns)
     if source.pattern is not None:
         entries = with_names(entries, source.pattern)
     return ReportIndex(_under_pseudonyms(entry, source.key, shifted) for entry in entries)
@@ -146,13 +159,15 @@ class Ledger:
     source
         None: only studies without a report are kept.
     unmatched
-        File to list what was not matched on either side, as JSONL: studies by id, reports by their place.
+        File to list what was not matched on either side, as JSONL: studies by id, reports by their place; and how many
+        parts of a report were not understood.
     """
 
     source: ReportSource | None
     unmatched: Path | None = None
     _users: dict[int, dict[str, list[int]]] = field(default_factory=dict)
     _without: dict[int, tuple[str, str]] = field(default_factory=dict)
+    _strange: dict[int, int] = field(default_factory=dict)
     _shifted: bool = False
 
     def see(self, number: int, study: Study) -> None:
@@ -168,6 +183,8 @@ class Ledger:
             self._without[number] = (study.id, "no_report")
         else:
             self._shifted = study.dates == "shifted"
+            if match.entry.ordinal not in self._users and (unknown := parse_report(match.entry.document).unknown):
+                self._strange[match.entry.ordinal] = unknown
             self._users.setdefault(match.entry.ordinal, {}).setdefault(study.id, []).append(number)
 
     def faults(self) -> Mapping[int, tuple[str, str]]:
@@ -198,6 +215,10 @@ class Ledger:
             {"side": "study", "study": study, "code": code} for _, (study, code) in sorted(without.items())
         ]
         rows += [{"side": "report", "report": ordinal, "code": "report_unmatched"} for ordinal in self._unused()]
+        rows += [
+            {"side": "report", "report": ordinal, "code": "report_not_understood", "parts": parts}
+            for ordinal, parts in sorted(self._strange.items())
+        ]
         write_atomically(self.unmatched, b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
     def notes(self) -> Iterator[str]:
@@ -207,6 +228,8 @@ class Ledger:
         unused = len(self._unused())
         if unused:
             yield f"{unused} of {self._size()} reports matched no study of this run [report_unmatched]"
+        if self._strange:
+            yield f"{len(self._strange)} reports have parts under unknown names [report_not_understood]"
         codes = Counter(code for _, code in self._without.values())
         codes.update(code for code, _ in self.faults().values())
         for code, number in sorted(codes.items()):
