@@ -246,13 +246,10 @@ def shares(study: Path, out: Path) -> None:
     print(
         f"  physical limit: reading and decoding alone {limit * 1e3:.0f} ms; petct takes {whole / limit:.2f} times that"
     )
-    from_disk = [
-        (_from_disk(study, lambda: _read_and_decode(study)), _from_disk(study, convert)) for _ in range(ROUNDS)
-    ]
+    runs = (lambda: _read_and_decode(study), convert)
+    from_disk = [[_from_disk(study, run) for run in runs] for _ in range(ROUNDS)]
     limit, whole = (statistics.median(times) for times in zip(*from_disk, strict=True))
-    print(
-        f"  from the disk, not from memory:             {limit * 1e3:.0f} ms; petct takes {whole / limit:.2f} times that"
-    )
+    print(f"  from the disk, not from memory, {limit * 1e3:.0f} ms; petct takes {whole / limit:.2f} times that")
 
 
 def _clean(spent: dict[str, float], run: Callable[[], None]) -> float:
