@@ -7,9 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from dicom_trees import SYNTAXES, Tree, file_of, trees
+from dicom_trees import CT_CLASS, SYNTAXES, Node, Tree, file_of, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.uid import ExplicitVRLittleEndian
 from test_deid_rewrite import KEY, ct, saved
 
 from petct_cli.core.errors import RecordError
@@ -131,6 +132,18 @@ def test_a_later_slice_is_set_aside_for_what_it_alone_says(
     survey = surveyed(tmp_path, *files, odd)
     assert [one.reason for one in survey.quarantined] == [reason]
     assert [one.instance_number for one in survey.images] == [1, 2]
+
+
+def test_a_later_slice_is_set_aside_for_what_its_file_meta_alone_says(tmp_path: Path) -> None:
+    capture = b"1.2.840.10008.5.1.4.1.1.7"
+    nodes = (
+        Node(0x00080008, "CS", b"ORIGINAL\\PRIMARY\\AXIAL"), Node(0x00080060, "CS", b"CT"),
+        Node(0x00100020, "LO", b"A"), Node(0x0020000D, "UI", b"1.2"), Node(0x7FE00010, "OW", bytes(128)),
+    )  # fmt: skip
+    image = file_of(Tree(nodes, (), frozenset()), ExplicitVRLittleEndian)
+    survey = surveyed(tmp_path, image, image.replace(CT_CLASS.encode(), capture, 1))
+    assert [one.reason for one in survey.quarantined] == ["secondary_capture"]
+    assert len(survey.images) == 1
 
 
 def test_two_patients_are_told_apart_by_slices_that_lie_alike(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
@@ -13,7 +14,8 @@ from petct_cli.dicom.deid.files import DicomBytes, parse_dicom, read_bytes
 from petct_cli.dicom.deid.identifiers import Collector, Identifiers
 from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.profile import Choice, Profile, load_profile, load_rules
-from petct_cli.dicom.deid.selection import quarantine_reason
+from petct_cli.dicom.deid.selection import quarantine_reason, sop_class_of
+from petct_cli.dicom.deid.syntax import Element
 from petct_cli.dicom.deid.values import age_between, cap_age
 
 
@@ -109,7 +111,7 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
     patients: set[tuple[str, str]] = set()
     digests: list[str] = []
     seen: set[str] = set()
-    repeats: Repeats[tuple[Instance, tuple[str, str]]] = Repeats()
+    repeats: Repeats[_Surveyed] = Repeats()
     not_dicom = duplicates = 0
     for place, path in enumerate(files, start=1):
         data = read_bytes(path)
@@ -124,14 +126,14 @@ def survey_study(files: Sequence[Path], choice: Choice | str, made_up_uid: str =
                 continue
             raise FileError(error.code, f"file {place} of {len(files)}: {error.message}", path) from None
         repeat = repeats.find(dicom.layout, dicom.buffer)
-        if repeat is not None and all(element.tag in _OF_A_SLICE for element in repeat[1]):
-            first, patient = repeat[0]
-            instance = _next_slice(first, dicom, path, digest)
+        if repeat is not None and _is_next_slice(dicom, *repeat):
+            patient = repeat[0].patient
+            instance = _next_slice(repeat[0].instance, dicom, path, digest)
         else:
             instance = _instance(dicom, path, digest, profile)
             patient = dicom.decoded(0x00100020), dicom.decoded(0x00100021)
             if instance.reason is None:
-                repeats.remember(dicom.layout, dicom.buffer, (instance, patient))
+                repeats.remember(dicom.layout, dicom.buffer, _Surveyed(instance, patient, sop_class_of(dicom)))
         if instance.reason == "dicomdir":
             instances.append(instance)
             continue
@@ -222,6 +224,22 @@ _OF_A_SLICE = frozenset(
     }
 )  # fmt: skip
 """What differs from slice to slice, and is no part of what an `Instance` says but for its SOP UID and number."""
+
+
+class _Surveyed(NamedTuple):
+    """An object that is not set aside, the PatientID and issuer it names, and its SOP class."""
+
+    instance: Instance
+    patient: tuple[str, str]
+    sop_class: str
+
+
+def _is_next_slice(dicom: DicomBytes, first: _Surveyed, changed: Iterable[Element]) -> bool:
+    """Say whether an object is of the class of `first` and differs from it in elements `_OF_A_SLICE` alone.
+
+    The class has to be asked for: it may stand in the File Meta Information alone, which is no part of a layout.
+    """
+    return all(element.tag in _OF_A_SLICE for element in changed) and sop_class_of(dicom) == first.sop_class
 
 
 def _next_slice(first: Instance, dicom: DicomBytes, path: Path, digest: str) -> Instance:
