@@ -106,14 +106,16 @@ def main() -> None:
     """Run petct; every way out has an exit code of `petct_cli.core.errors.ExitCode`."""
     from petct_cli.core.errors import ExitCode, PetctError
 
-    start_workers(sys.argv[1:])
     try:
+        start_workers(sys.argv[1:])
         app()
     except PetctError as error:
         sys.stderr.write(f"petct: {error} [{error.code}]\n")
         raise SystemExit(int(error.exit_code)) from None
     except BrokenPipeError:
         raise SystemExit(int(ExitCode.BROKEN_PIPE)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     except Exception as error:
         if os.environ.get("PETCT_TRACEBACK"):
             raise

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,50 @@ def test_an_interrupt_from_the_terminal_ends_all_in_silence() -> None:
     assert process.wait(timeout=60) == 130
     assert process.stderr.read().decode().splitlines() == [
         "petct pair: interrupted; the same command goes on from here"
+    ]
+
+
+def test_an_interrupt_before_the_command_is_loaded_ends_all_in_silence() -> None:
+    # The system's own event of binding the socket: the interrupt comes while the workers' process is being started.
+    script = (
+        "import signal, sys; from petct_cli.app import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.addaudithook(lambda event, _: signal.raise_signal(signal.SIGINT) if event == 'socket.bind' else None)\n"
+        "sys.argv = ['petct', 'pair', '-j', '2', '/dev/null']\n"
+        "try: main()\nexcept SystemExit as end: print(end.code, 'petct_cli.commands.pair' in sys.modules)\n"
+    )
+    assert run(script) == ["130", "False"]
+
+
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "petct_cli", "pair", "--duplicates", "off", "--jobs", "2"],
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=clean_environment(),
+    )
+    assert process.stdin and process.stdout
+    process.stdin.write(lines(*(study(f"s{number}") for number in range(8))))
+    process.stdin.flush()
+    process.stdout.readline()
+    process.kill()
+    try:
+        # stdout ends when the last process that holds it ends.
+        process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_temporary_folder_too_deep_for_sockets_is_named(petct: Callable[..., Result], tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    result = petct("pair", "--jobs", "2", stdin=lines(study("s1")), env={"TMPDIR": str(deep)})
+    assert (result.code, result.stdout) == (2, b"")
+    assert result.stderr.splitlines() == [
+        "petct pair: the temporary folder's path is too long for --jobs (TMPDIR=/tmp) [tmpdir_too_long]"
     ]
 
 

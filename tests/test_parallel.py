@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -90,3 +92,26 @@ def test_what_came_before_a_fault_of_the_input_is_not_lost() -> None:
         assert [next(found) for _ in range(3)] == [0, 2, 4]
         with pytest.raises(UsageError):
             next(found)
+
+
+class Interrupted(ThreadPoolExecutor):
+    """Gets an interrupt while it starts a worker, as one from the terminal may come."""
+
+    started = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        signal.raise_signal(signal.SIGINT)
+        future = super().submit(fn, *args, **kwargs)
+        self.started += 1
+        return future
+
+
+def test_an_interrupt_waits_for_the_worker_that_is_being_started() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Interrupted(1) as executor:
+            with pytest.raises(KeyboardInterrupt):
+                list(ordered_map(double, range(3), executor, 2))
+            assert executor.started == 1
+    finally:
+        signal.signal(signal.SIGINT, before)

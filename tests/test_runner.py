@@ -149,7 +149,7 @@ def test_a_full_stdout_is_an_io_error() -> None:
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("closed", "code"), [("<&-", 65), ("2>&-", 0)])
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 65), ("2>&-", 0), (">&-", 74)])
 def test_closed_streams(tmp_path: Path, closed: str, code: int) -> None:
     (tmp_path / "in.jsonl").write_bytes(lines(study("s1")))
     source = "-" if closed == "<&-" else "in.jsonl"

@@ -189,6 +189,8 @@ class _Output:
     """stdout as bytes, flushed per record."""
 
     def __init__(self) -> None:
+        if sys.stdout is None:  # closed before petct began: `>&-`
+            raise OutputError("output_failed", "stdout is closed")
         self._file: BinaryIO = sys.stdout.buffer
 
     def write(self, line: bytes) -> None:

@@ -51,7 +51,9 @@ def ordered_map(
                 continue
             event = reader.events.get()
             if isinstance(event, _Arrived):
-                future = executor.submit(function, event.item)
+                # A worker that an interrupt leaves half started would begin after its queues are gone, and complain.
+                with _uninterrupted():
+                    future = executor.submit(function, event.item)
                 waiting.append(future)
                 future.add_done_callback(lambda _: reader.events.put(None))
             elif event is not None:
@@ -122,22 +124,30 @@ def start_early(modules: Sequence[str]) -> None:
     modules
         Must import without starting threads. One that does not import is left out.
     """
-    paths = [path or os.getcwd() for path in sys.path]
-    if any(os.pathsep in path for path in paths) or sys.flags.ignore_environment:
-        # They would not load from where this process has loaded its own.
-        return
-    with suppress(OSError, ValueError), _environment({"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}):
-        multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
-        _start_forkserver()
+    with suppress(OSError, ValueError):
+        paths = [path or os.getcwd() for path in sys.path]
+        if any(os.pathsep in path for path in paths) or sys.flags.ignore_environment:
+            # They would not load from where this process has loaded its own.
+            return
+        with _environment({"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}):
+            multiprocessing.get_context("forkserver").set_forkserver_preload(list(modules))
+            _start_forkserver()
 
 
 def _start_forkserver() -> None:
     """Start the process that workers are forked from, unless it runs; interrupts are this process's business alone."""
     # This one lets interrupts through again at its end: it has to come first.
     resource_tracker.ensure_running()
+    with _uninterrupted():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let an interrupt wait until the end of the block; what is started in it gets none."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -173,7 +183,7 @@ def open_executor(jobs: int, address: str | None = None) -> Iterator[tuple[Execu
     Raises
     ------
     UsageError
-        ``bad_executor`` for an address of another form, ``dask_missing`` without the extra.
+        ``bad_executor`` for an address of another form, ``dask_missing`` without the extra, ``tmpdir_too_long``.
     """
     if address is not None:
         with _dask_executor(address) as pair:
@@ -181,7 +191,15 @@ def open_executor(jobs: int, address: str | None = None) -> Iterator[tuple[Execu
     elif jobs <= 1:
         yield None, 1
     else:
-        _start_forkserver()
+        try:
+            _start_forkserver()
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # What Python says of the address of its socket is in no errno.
+            raise UsageError(
+                "tmpdir_too_long", "the temporary folder's path is too long for --jobs", "TMPDIR=/tmp"
+            ) from None
         executor = ProcessPoolExecutor(
             jobs,
             mp_context=multiprocessing.get_context("forkserver"),
@@ -209,7 +227,19 @@ def _dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
 
 
 def _prepare_worker(environment: Iterable[tuple[str, str | None]]) -> None:
-    """Leave interrupts to the parent, and what this process starts in the parent's environment."""
+    """Leave interrupts to the parent, what this process starts in its environment, and this process not behind it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _set_environment(environment)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the parent is gone without a word (killed, out of memory): nobody takes its results.
+
+    It would wait for more work for ever, and whoever reads the parent's stdout for the end of that.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
