@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,8 +139,24 @@ def _start_forkserver() -> None:
     """Start the process that workers are forked from, unless it runs; interrupts are this process's business alone."""
     # This one lets interrupts through again at its end: it has to come first.
     resource_tracker.ensure_running()
-    with _uninterrupted():
+    with _uninterrupted(), _room_for_a_socket():
         forkserver.ensure_running()
+
+
+@contextmanager
+def _room_for_a_socket() -> Iterator[None]:
+    """Let the socket of workers lie in /tmp where TMPDIR is too deep for its address; nothing else goes there."""
+    before = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > _DEEPEST_FOR_A_SOCKET:
+        tempfile.tempdir = "/tmp"  # noqa: S108  a folder of its own is made below
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+_DEEPEST_FOR_A_SOCKET = 70
+"""The address of a socket has 108 bytes (unix(7)), of which multiprocessing uses 33 for names of its own."""
 
 
 @contextmanager
@@ -183,7 +200,7 @@ def open_executor(jobs: int, address: str | None = None) -> Iterator[tuple[Execu
     Raises
     ------
     UsageError
-        ``bad_executor`` for an address of another form, ``dask_missing`` without the extra, ``tmpdir_too_long``.
+        ``bad_executor`` for an address of another form, ``dask_missing`` without the extra.
     """
     if address is not None:
         with _dask_executor(address) as pair:
@@ -191,15 +208,7 @@ def open_executor(jobs: int, address: str | None = None) -> Iterator[tuple[Execu
     elif jobs <= 1:
         yield None, 1
     else:
-        try:
-            _start_forkserver()
-        except OSError as error:
-            if error.errno is not None:
-                raise
-            # What Python says of the address of its socket is in no errno.
-            raise UsageError(
-                "tmpdir_too_long", "the temporary folder's path is too long for --jobs", "TMPDIR=/tmp"
-            ) from None
+        _start_forkserver()
         executor = ProcessPoolExecutor(
             jobs,
             mp_context=multiprocessing.get_context("forkserver"),
