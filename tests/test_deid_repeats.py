@@ -17,6 +17,7 @@ from petct_cli.core.errors import RecordError
 from petct_cli.dicom.deid.files import DicomBytes, parse_dicom
 from petct_cli.dicom.deid.identifiers import Collector
 from petct_cli.dicom.deid.known import Known, know
+from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.output import ResidualScan, write_deidentified
 from petct_cli.dicom.deid.pieces import join
 from petct_cli.dicom.deid.profile import load_profile
@@ -91,6 +92,15 @@ def test_the_layout_is_recognised_at_all() -> None:
     one, other = (parse_dicom(saved(ct(InstanceNumber=number))) for number in (1, 2))
     assert one.layout is not None
     assert other.layout is one.layout
+
+
+def test_many_large_layouts_are_not_all_held() -> None:
+    repeats: Repeats[int] = Repeats()
+    found = [parse_dicom(saved(ct(ImageComments="x" * 600_000, SeriesDescription="x" * n))) for n in range(2, 62, 2)]
+    for number, dicom in enumerate(found):
+        repeats.remember(dicom.layout, dicom.buffer, number)
+        assert repeats.find(dicom.layout, dicom.buffer) == (number, [])
+    assert sum(repeats.find(dicom.layout, dicom.buffer) is not None for dicom in found) < 15
 
 
 def test_a_leak_in_a_later_slice_alone_is_found(tmp_path: Path) -> None:

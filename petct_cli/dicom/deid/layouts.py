@@ -12,6 +12,7 @@ from petct_cli.dicom.deid.syntax import PIXEL_TAGS, DicomSyntaxError, Element, S
 
 _MOST = 64
 _LARGEST_COMPARED = 1 << 20
+_MOST_HELD = 1 << 23
 
 MadeT = TypeVar("MadeT")
 
@@ -78,11 +79,13 @@ class _First(NamedTuple, Generic[MadeT]):
 class Repeats(Generic[MadeT]):
     """Tells in which elements a data set differs from the first one of its layout, and what was made of that one.
 
-    Pixels are not compared, delimiters are part of a value. What is large, and what has its elements out of order (so
-    that one element may change what another means), is not remembered.
+    Pixels are not compared, nor is what lies before the data set: who decides by the File Meta Information has to look
+    at that. Delimiters are part of a value. What is large, and what has its elements out of order (so that one element
+    may change what another means), is not remembered; of all that is, no more than some megabytes are held.
     """
 
     _firsts: dict[int, _First[MadeT]] = field(default_factory=dict)
+    _held: int = 0
 
     def find(self, layout: Layout | None, data: Any) -> tuple[MadeT, list[Element]] | None:
         """Return what was made of the first data set of this layout and the elements in which `data` differs."""
@@ -98,12 +101,15 @@ class Repeats(Generic[MadeT]):
         if layout is None:
             return
         elements = [e for e in layout.elements if e.tag not in PIXEL_TAGS]
-        if len(elements) < 2 or sum(e.end - e.value for e in elements) > _LARGEST_COMPARED:
+        size = sum(e.end - e.value for e in elements)
+        if len(elements) < 2 or size > _LARGEST_COMPARED:
             return
         if any(after.tag <= before.tag for before, after in pairwise(layout.elements)):
             return
-        if len(self._firsts) >= _MOST:
+        if len(self._firsts) >= _MOST or self._held + size > _MOST_HELD:
             self._firsts.clear()
+            self._held = 0
+        self._held += size
         values_of = itemgetter(*(slice(e.value, e.end) for e in elements))
         # Holding the layout keeps its id from being given to another one.
         self._firsts[id(layout)] = _First(layout, elements, values_of, values_of(data), made)
