@@ -19,6 +19,7 @@ import pytest
 from dicom_factory import write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_geometry import rotation
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import Study
@@ -123,17 +124,6 @@ def places(grid: Grid) -> np.ndarray:
 
 def errors(array: np.ndarray, grid: Grid) -> np.ndarray:
     return np.abs(array - places(grid) @ GRADIENT)
-
-
-def rotation(angles: Sequence[float]) -> np.ndarray:
-    turn = np.eye(3)
-    for axis, angle in enumerate(angles):
-        a, b = [i for i in range(3) if i != axis]
-        one = np.eye(3)
-        one[a, a] = one[b, b] = np.cos(angle)
-        one[a, b], one[b, a] = -np.sin(angle), np.sin(angle)
-        turn = turn @ one
-    return turn
 
 
 ANY_DIRECTION = st.one_of(

@@ -267,15 +267,10 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
         raise UndecidedError
     meta, body = _elements(data, _PREAMBLE, EXPLICIT, range(0x00020000, 0x00030000), whole=whole)
     named = next((element for element in meta if element.tag == _TRANSFER_SYNTAX), None)
-    transfer_syntax = "" if named is None else data[named.value : named.value_end].decode("latin-1").strip(" \0")
-    if transfer_syntax == _IMPLICIT_LE:
-        syntax = IMPLICIT
-    elif transfer_syntax == _EXPLICIT_LE or transfer_syntax.startswith(_COMPRESSED):
-        syntax = EXPLICIT
-    else:
+    if named is None:
         raise UndecidedError
-    if named is None or (data[body + 4 : body + 6] in KNOWN_VRS) != syntax.explicit:
-        raise UndecidedError  # some files lie about their syntax
+    transfer_syntax = data[named.value : named.value_end].decode("latin-1").strip(" \0")
+    syntax = syntax_of(transfer_syntax, data[body + 4 : body + 6])
     elements, stop = _elements(data, body, syntax, range(0x00030000, min(PIXEL_TAGS)), whole=whole)
     if stop < len(data) and data[stop : stop + 4] not in _PIXELS_BEGIN:
         raise UndecidedError  # a damaged tag, or one out of order
@@ -287,6 +282,30 @@ def _layout_of(data: bytes, *, whole: bool) -> _Layout:
     undefined = tuple((e, data[e.value : e.end]) for e in everything if e.undefined)
     head = data[stop : stop + 8]
     return _Layout(stop, head, between, between(data), Table(everything), undefined, syntax, transfer_syntax)
+
+
+def syntax_of(transfer_syntax: str, vr: bytes) -> Syntax:
+    """Return how a data set is laid out.
+
+    Parameters
+    ----------
+    vr
+        What stands where its first element has its VR, if it has any.
+
+    Raises
+    ------
+    UndecidedError
+        Neither implicit nor explicit little endian, or not what the first element shows: some files lie about it.
+    """
+    if transfer_syntax == _IMPLICIT_LE:
+        syntax = IMPLICIT
+    elif transfer_syntax == _EXPLICIT_LE or transfer_syntax.startswith(_COMPRESSED):
+        syntax = EXPLICIT
+    else:
+        raise UndecidedError
+    if (vr in KNOWN_VRS) != syntax.explicit:
+        raise UndecidedError
+    return syntax
 
 
 def _elements(data: bytes, position: int, syntax: Syntax, tags: range, *, whole: bool) -> tuple[list[Element], int]:

@@ -16,8 +16,9 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Any, NamedTuple
 
-from petct_cli.dicom.deid.syntax import EXPLICIT, IMPLICIT, DicomSyntaxError, Syntax, element_at
+from petct_cli.dicom.deid.syntax import EXPLICIT, DicomSyntaxError, Syntax, element_at
 from petct_cli.dicom.deid.vrs import KNOWN_VRS, LONG_VRS
+from petct_cli.dicom.header import UndecidedError, syntax_of
 from petct_cli.dicom.read import (
     DICOMDIR,
     SHORTEST,
@@ -48,9 +49,6 @@ _WANTED: dict[int, tuple[str, bytes]] = {
     0x0020000D: ("StudyInstanceUID", b"UI"),
     0x0020000E: ("SeriesInstanceUID", b"UI"),
 }
-_IMPLICIT_LE, _EXPLICIT_LE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
-# JPEG family, RLE: each compressed syntax has an explicit little-endian data set (PS3.5 A.4).
-_COMPRESSED = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5")
 _EXPLICIT_HEAD, _IMPLICIT_HEAD = Struct("<HH2sH"), Struct("<HHL")
 
 
@@ -71,10 +69,6 @@ class Head:
     instance_uid: str | None
     modality: str
     facts: tuple[tuple[str, Any], ...]
-
-
-class UndecidedError(ValueError):
-    """The first bytes do not settle it."""
 
 
 def read_head(path: str | os.PathLike[str], start: bytes | None = None) -> Head | None:
@@ -181,16 +175,9 @@ def _layout_of(start: bytes, *, whole: bool) -> _Layout:
     wanted: list[_Place] = []
     body = _walk(start, SHORTEST, EXPLICIT, _META, _GROUP_2, fixed, wanted, whole=False)
     named = next((one for one in wanted if one.name == "TransferSyntaxUID"), None)
-    transfer_syntax = "" if named is None else _plain(start[named.place], named.own_vr, named.vr)
-    if transfer_syntax == _IMPLICIT_LE:
-        syntax = IMPLICIT
-    elif transfer_syntax == _EXPLICIT_LE or transfer_syntax.startswith(_COMPRESSED):
-        syntax = EXPLICIT
-    else:
+    if named is None:
         raise UndecidedError
-    # Some files lie about their syntax.
-    if named is None or (start[body + 4 : body + 6] in KNOWN_VRS) != syntax.explicit:
-        raise UndecidedError
+    syntax = syntax_of(_plain(start[named.place], named.own_vr, named.vr), start[body + 4 : body + 6])
     fixed.append(named.place)
     end = _walk(start, body, syntax, _WANTED, _GROUP_8_TO_SERIES, fixed, wanted, whole=whole)
     fixed.append(slice(end, end + 4))

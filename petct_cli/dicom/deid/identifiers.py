@@ -9,7 +9,6 @@ from datetime import date
 
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.files import DicomBytes
-from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.profile import Profile
 from petct_cli.dicom.deid.syntax import (
     IMPLICIT,
@@ -22,6 +21,7 @@ from petct_cli.dicom.deid.syntax import (
     parse,
     too_deep,
 )
+from petct_cli.dicom.deid.unseen import Unseen
 from petct_cli.dicom.deid.vrs import TEXT_VRS, is_standard_uid, meant_vr
 
 _DATE = re.compile(r"(?<!\d)(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
@@ -61,7 +61,7 @@ class Collector:
     found: Identifiers = field(default_factory=Identifiers)
     _seen: set[tuple[int, bytes, bytes]] = field(default_factory=set)
     _kinds: dict[tuple[int, bytes], str] = field(default_factory=dict)
-    _repeats: Repeats[bytes] = field(default_factory=Repeats)
+    _unseen: Unseen = field(default_factory=Unseen)
 
     def __post_init__(self) -> None:
         self._tags = {tag: name for name in _SECTIONS for tag in self.profile.tags("identifying", name)}
@@ -69,13 +69,8 @@ class Collector:
     def add(self, dicom: DicomBytes) -> None:
         """Collect from one file, its File Meta included."""
         self._level(dicom.head, dicom.meta, Syntax(explicit=True, little=True), b"")
-        repeat = self._repeats.find(dicom.layout, dicom.buffer)
-        if repeat is not None and all(element.tag > _CHARSET for element in repeat[1]):
-            charset, changed = repeat
-            self._level(dicom.buffer, changed, dicom.syntax, charset)
-        else:
-            self._level(dicom.buffer, dicom.elements, dicom.syntax, b"")
-            self._repeats.remember(dicom.layout, dicom.buffer, dicom.value(_CHARSET) or b"")
+        elements, charset = self._unseen.of(dicom)
+        self._level(dicom.buffer, elements, dicom.syntax, charset)
 
     def _kind(self, tag: int, vr: bytes) -> str:  # noqa: PLR0911  one line per rule
         """Return which set a value belongs to; ``items`` for sequences, nothing for values of no interest."""

@@ -16,7 +16,6 @@ from petct_cli.dicom.deid.beside_pixels import beside_pixels
 from petct_cli.dicom.deid.charset import decode_text
 from petct_cli.dicom.deid.files import DEFLATED_LE, DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Hit, Known
-from petct_cli.dicom.deid.layouts import Repeats
 from petct_cli.dicom.deid.pieces import join
 from petct_cli.dicom.deid.profile import Choice, Profile, load_profile
 from petct_cli.dicom.deid.rewrite import Rewriter
@@ -35,6 +34,7 @@ from petct_cli.dicom.deid.syntax import (
     whole_items,
 )
 from petct_cli.dicom.deid.treatment import UNTREATED, Treatment
+from petct_cli.dicom.deid.unseen import Unseen
 
 _SOP_INSTANCE, _CHARSET = 0x00080018, 0x00080005
 _NUMERIC = frozenset({b"DS", b"IS", b"FL", b"FD", b"SS", b"SL", b"US", b"UL", b"SV", b"UV", b"AT"})
@@ -197,7 +197,7 @@ class ResidualScan:
     written: set[tuple[int, bytes]]
     proven: set[str] = field(default_factory=set)
     _seen: set[tuple[int, bytes]] = field(default_factory=set)
-    _repeats: Repeats[bytes] = field(default_factory=Repeats)
+    _unseen: Unseen = field(default_factory=Unseen)
 
     def check(self, source: DicomBytes, target: Path) -> DicomBytes:
         """Read a written file back, compare its pixels with those of `source`, search the rest and return it.
@@ -214,13 +214,8 @@ class ResidualScan:
             raise RecordError("pixels_changed", "pixel data differ after writing")
         for element in result.meta:
             self._search(element.tag, element.vr, result.head[element.value : element.value_end], b"")
-        repeat = self._repeats.find(result.layout, result.buffer)
-        if repeat is not None and all(element.tag > _CHARSET for element in repeat[1]):
-            charset, changed = repeat
-            self._level(result.buffer, changed, result.syntax, charset)
-        else:
-            self._level(result.buffer, result.elements, result.syntax, b"")
-            self._repeats.remember(result.layout, result.buffer, result.value(_CHARSET) or b"")
+        elements, charset = self._unseen.of(result)
+        self._level(result.buffer, elements, result.syntax, charset)
         for tag, value in beside_pixels(result):
             self._search(tag, b"UN", value, b"")
         return result
