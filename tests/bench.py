@@ -94,7 +94,8 @@ def score() -> None:
     import sacrebleu
     from rouge_score.rouge_scorer import RougeScorer
 
-    from petct_cli.metrics.families import Item, TextFamily
+    from petct_cli.metrics.families import Item
+    from petct_cli.metrics.text import TextFamily
     from petct_cli.report.compose import compose_report
     from petct_cli.volume.phantom import make_phantom
 

@@ -205,7 +205,8 @@ def test_the_published_outputs_do_not_depend_on_the_patient(petct: Any, real_dat
 
 @pytest.mark.real
 def test_each_real_reference_against_itself_is_100(real_data: Path) -> None:
-    from petct_cli.metrics.families import Item, TextFamily
+    from petct_cli.metrics.families import Item
+    from petct_cli.metrics.text import TextFamily
 
     family = TextFamily(("bleu4", "rouge1", "rougeL"))
     rows = [orjson.loads(line) for line in (real_data / "vimed" / "reports.jsonl").read_bytes().splitlines()]

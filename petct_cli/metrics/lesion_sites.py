@@ -6,18 +6,23 @@ sample's ``lesions`` where they are known, else what the same extractor finds in
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from petct_cli.metrics.families import Fact, Item
+from petct_cli.metrics.controls import most_frequent_site
+from petct_cli.metrics.families import Fact, Family, FamilyControl, Item
 from petct_cli.report.lesions import EXTRACTOR_VERSION, extract_lesions
 from petct_cli.report.sites import sides_of
+
+if TYPE_CHECKING:
+    from petct_cli.metrics.registry import MetricOptions
 
 Floats = NDArray[np.float64]
 Pair = tuple[str, str | None]
@@ -54,15 +59,10 @@ def sites_of(facts: Iterable[Fact]) -> frozenset[Pair]:
 
 
 @dataclass(frozen=True)
-class SiteFamily:
+class SiteFamily(Family):
     """Micro-averaged F1 over (site, side), and MAE and Pearson's r of size and SUVmax on matched lesions."""
 
     wanted: tuple[str, ...]
-
-    NAMES: ClassVar[tuple[str, ...]] = ("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r")
-
-    def metrics(self) -> tuple[str, ...]:
-        return self.wanted
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         return self.rows_of_facts(items, [stated_facts(text) for text in hypotheses])
@@ -100,9 +100,11 @@ class SiteFamily:
             return int(sums[_SAMPLES]) if sums[_TP] + sums[_FN] > 0 else 0
         return int(sums[_SIZE if metric.startswith("size") else _SUV])
 
-    def signature(self, metric: str) -> str:
+    def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES["r" if metric.endswith("_r") else metric]
-        return f"{own}|lesions:fdg-avid|extractor:rules-vi-{EXTRACTOR_VERSION}"
+        known = sums[_FROM_TRUTH]
+        truth = "reference" if known == 0 else "lesions" if known == sums[_SAMPLES] else "mixed"
+        return f"{own}|lesions:fdg-avid|extractor:rules-vi-{EXTRACTOR_VERSION}|truth:{truth}"
 
     def counts(self, metric: str, sums: Floats) -> dict[str, float]:
         tp, fp, fn = (float(sums[index]) for index in (_TP, _FP, _FN))
@@ -118,6 +120,15 @@ class SiteFamily:
 
     def higher_is_better(self, metric: str) -> bool:
         return "mae" not in metric
+
+    def controls(self, items: Sequence[Item]) -> Iterator[FamilyControl]:
+        """Yield the chance level, and always naming the site that is most frequent among the other patients."""
+        if "site_f1" not in self.wanted:
+            return
+        level = {"site_f1": math.nan if (chance := chance_f1(items)) is None else chance}
+        yield FamilyControl("chance", ("site_f1",), values=level, note="chance:sum_p2/sum_p|by:group")
+        rows = self.rows_of_facts(items, most_frequent_site(items, true_facts))
+        yield FamilyControl("frequent_site", ("site_f1",), rows)
 
 
 _SIGNATURES = {
@@ -171,3 +182,8 @@ def chance_f1(items: Sequence[Item]) -> float | None:
     expected = sum(count for pairs in found.values() for count in pairs.values())
     hits = sum(count * count / sizes[group] for group, pairs in found.items() for count in pairs.values())
     return 100 * hits / expected if expected else None
+
+
+def site_family(wanted: tuple[str, ...], _options: MetricOptions) -> SiteFamily:
+    """Return the family for `wanted`."""
+    return SiteFamily(wanted)

@@ -16,14 +16,9 @@ from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score_input import Fields, SystemInput, read_items
 
 if TYPE_CHECKING:
-    from petct_cli.metrics.families import Family, Item
-    from petct_cli.metrics.lesion_sites import SiteFamily
+    from petct_cli.metrics.families import Family, FamilyControl, Item
     from petct_cli.metrics.statistics import Floats
 
-TEXT_METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge1", "rouge2", "rougeL")
-SITE_METRICS = ("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r")
-PRESETS = {"vi": ("bleu4", "rouge1", "rougeL", *SITE_METRICS), "vimed": ("bleu4", "rouge1", "rougeL")}
-KNOWN = {"vi": (*TEXT_METRICS, *SITE_METRICS), "vimed": (*PRESETS["vimed"], *SITE_METRICS)}
 _DIGITS = 6
 
 
@@ -44,7 +39,7 @@ class Score:
     Parameters
     ----------
     metrics
-        Names of `KNOWN`; empty for those of the preset.
+        Names of `petct_cli.metrics.registry`; empty for those of the preset.
     preset
         ``vi`` (right for Vietnamese) or ``vimed`` (the published recipe, as it is).
     spelling
@@ -77,11 +72,13 @@ class Score:
     consumes: ClassVar[tuple[type[Record], ...]] = (AnyRecord, Sample)
 
     def __post_init__(self) -> None:
+        from petct_cli.metrics.registry import PRESETS, unknown_metrics
+
         if self.preset not in PRESETS:
             raise UsageError("unknown_preset", f"--preset takes {', '.join(PRESETS)}")
-        unknown = [name for name in self.metrics if name not in KNOWN[self.preset]]
+        unknown = unknown_metrics(self.metrics, self.preset)
         if unknown:
-            known = ", ".join(KNOWN[self.preset])
+            known = ", ".join(PRESETS[self.preset].metrics)
             raise UsageError("unknown_metric", f"no such metric in preset {self.preset}: {', '.join(unknown)}", known)
 
     def collect(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -139,30 +136,19 @@ class Score:
                 extra = {"without_partner": alone} if control in ("other_patient", "shuffled") else {}
                 yield from emit.scores(family, rows, control=control, true_rows=against, extra=extra)
         for family, _ in families:
-            if "site_f1" in family.metrics():
-                yield from emit.site_controls(family)  # type: ignore[arg-type]
+            for own in family.controls(items):
+                yield from emit.family_control(family, own)
 
     def _families(self) -> list[Family]:
-        """Return the families of the metrics asked for; nothing else is imported."""
-        wanted = self.metrics or PRESETS[self.preset]
-        text = tuple(name for name in wanted if name in TEXT_METRICS)
-        sites = tuple(name for name in wanted if name in SITE_METRICS)
-        families: list[Family] = []
-        if text:
-            from petct_cli.metrics.families import TextFamily, VimedFamily
-            from petct_cli.report.normalise import Canonical
+        from petct_cli.metrics.registry import MetricOptions, build_families
+        from petct_cli.report.normalise import Canonical
 
-            vimed = self.preset == "vimed"
-            families.append(VimedFamily(text) if vimed else TextFamily(text, Canonical(**asdict(self.spelling))))
-        if sites:
-            from petct_cli.metrics.lesion_sites import SiteFamily
-
-            families.append(SiteFamily(sites))
-        return families
+        return build_families(self.metrics, self.preset, MetricOptions(Canonical(**asdict(self.spelling))))
 
     def _options(self) -> dict[str, Any]:
-        options = asdict(self)
-        return {**options, "metrics": list(self.metrics or PRESETS[self.preset])}
+        from petct_cli.metrics.registry import PRESETS
+
+        return {**asdict(self), "metrics": list(self.metrics or PRESETS[self.preset].default)}
 
 
 @dataclass(frozen=True)
@@ -184,6 +170,7 @@ class _Emitter:
         control: str | None = None,
         chosen: Sequence[int] | None = None,
         true_rows: Floats | None = None,
+        only: Sequence[str] = (),
         extra: Mapping[str, float] | None = None,
     ) -> Iterator[ScoreRecord]:
         """Yield a record per metric of `family`; with `true_rows` also what they gain over `rows`."""
@@ -195,7 +182,7 @@ class _Emitter:
             rows, patients = rows[chosen], [patients[index] for index in chosen]
         by_patient = sum_by_unit(rows, patients)
         sums = by_patient.sum(0)
-        for metric in family.metrics():
+        for metric in only or family.metrics():
 
             def value(sums: Floats, metric: str = metric) -> Floats:
                 return family.value(metric, sums)
@@ -212,23 +199,18 @@ class _Emitter:
                 counts |= {} if p_value is None else {"p_value": p_value}
             interval = bootstrap_ci(by_patient, value, options.resamples, options.seed)
             yield self.record(
-                family, metric, found, family.size(metric, sums), interval, counts, group=group, control=control
+                family, metric, found, family.size(metric, sums), interval, counts, sums, group=group, control=control
             )
 
-    def site_controls(self, family: SiteFamily) -> Iterator[ScoreRecord]:
-        """Yield the chance level, and the score of always naming the most frequent site."""
-        from petct_cli.metrics.controls import most_frequent_site
-        from petct_cli.metrics.lesion_sites import chance_f1, true_facts
-
-        items = self.input.items
-        chance = chance_f1(items)
-        note = "chance:sum_p2/sum_p|by:group"
-        value = math.nan if chance is None else chance
-        n = len(items) if chance is not None else 0
-        yield self.record(family, "site_f1", value, n, None, {}, control="chance", note=note)
-        rows = family.rows_of_facts(items, most_frequent_site(items, true_facts))
-        only = type(family)(("site_f1",))
-        yield from self.scores(only, rows, control="frequent_site")
+    def family_control(self, family: Family, control: FamilyControl) -> Iterator[ScoreRecord]:
+        """Yield the scores of a control that only `family` has."""
+        if control.rows is not None:
+            yield from self.scores(family, control.rows, control=control.name, only=control.metrics)
+            return
+        sums = family.rows(self.input.items, [item.hypothesis for item in self.input.items]).sum(0)
+        for metric, value in control.values.items():
+            n = len(self.input.items) if math.isfinite(value) else 0
+            yield self.record(family, metric, value, n, None, {}, sums, control=control.name, note=control.note)
 
     def record(
         self,
@@ -238,6 +220,7 @@ class _Emitter:
         n: int,
         interval: tuple[float, float] | None,
         counts: Mapping[str, float],
+        sums: Floats,
         *,
         group: str | None = None,
         control: str | None = None,
@@ -245,10 +228,7 @@ class _Emitter:
     ) -> ScoreRecord:
         """Build the record; an undefined value is null with n 0."""
         undefined = not math.isfinite(value)
-        signature = family.signature(metric)
-        if metric in SITE_METRICS:
-            known = {item.truth is not None for item in self.input.items}
-            signature += "|truth:" + ("mixed" if len(known) > 1 else "lesions" if True in known else "reference")
+        signature = family.signature(metric, sums)
         if note:
             signature += f"|{note}"
         if interval is not None:
@@ -258,7 +238,7 @@ class _Emitter:
             "id": "/".join([metric, *(str(name) for name in names.values() if name)]),
             "metric": metric,
             "value": None if undefined else _rounded(value),
-            "n": 0 if undefined and metric == "site_f1" else n,
+            "n": n,
             "higher_is_better": family.higher_is_better(metric),
             "signature": f"{signature}|petct:{__version__}",
             "provenance": [self.stamp],

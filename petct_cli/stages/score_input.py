@@ -99,6 +99,8 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
                 reference=reference,
                 hypothesis=hypothesis or "",
                 truth=truth,
+                task=_text(value.get("task")),
+                question=_text(value.get("question")),
             )
         )
     for found in systems.values():

@@ -1,0 +1,72 @@
+"""Which metrics there are, and which family computes each; a family is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+
+from petct_cli.metrics.families import Family
+from petct_cli.report.normalise import DEFAULT, Canonical
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """What the user may choose about metrics.
+
+    Attributes
+    ----------
+    canonical
+        Which differences in spelling count as none.
+    """
+
+    canonical: Canonical = field(default_factory=lambda: DEFAULT)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A family in the table: the metrics it computes, and ``module:function`` that builds it from (names, options)."""
+
+    metrics: tuple[str, ...]
+    builder: str
+
+
+_TEXT = Entry(("bleu1", "bleu2", "bleu3", "bleu4", "rouge1", "rouge2", "rougeL"), "text:text_family")
+_VIMED = Entry(("bleu4", "rouge1", "rougeL"), "vimed:vimed_family")
+_SITES = Entry(("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r"), "lesion_sites:site_family")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A set of metrics, and which of them are computed when none is named."""
+
+    families: tuple[Entry, ...]
+    default: tuple[str, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of all its metrics, in the order of the table."""
+        return tuple(name for entry in self.families for name in entry.metrics)
+
+
+PRESETS = {
+    "vi": Preset((_TEXT, _SITES), ("bleu4", "rouge1", "rougeL", *_SITES.metrics)),
+    "vimed": Preset((_VIMED, _SITES), _VIMED.metrics),
+}
+
+
+def unknown_metrics(wanted: Iterable[str], preset: str) -> list[str]:
+    """Return those of `wanted` that the preset does not have."""
+    return [name for name in wanted if name not in PRESETS[preset].metrics]
+
+
+def build_families(wanted: Sequence[str], preset: str, options: MetricOptions) -> list[Family]:
+    """Return the families of the metrics asked for (those of the preset when none is), in the order of the table."""
+    chosen = wanted or PRESETS[preset].default
+    families: list[Family] = []
+    for entry in PRESETS[preset].families:
+        names = tuple(name for name in chosen if name in entry.metrics)
+        if names:
+            module, _, builder = entry.builder.partition(":")
+            families.append(getattr(import_module(f"petct_cli.metrics.{module}"), builder)(names, options))
+    return families
