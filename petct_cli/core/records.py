@@ -217,11 +217,18 @@ class Placement:
 
 
 class Study(Record):
-    """One PET/CT study."""
+    """One PET/CT study.
+
+    Attributes
+    ----------
+    accession
+        Pseudonym of its accession number under the key of `deid`; petct itself never writes the number.
+    """
 
     TYPE: ClassVar[str] = "study"
 
     patient: str | None = None
+    accession: str | None = None
     study_date: str | None = None
     dates: Literal["full", "shifted", "none"] | None = None
     period: str | None = None
