@@ -92,8 +92,8 @@ def test_records_follow_the_contract(clean: Result) -> None:
     records = clean.records
     assert len(records) == STUDIES
     allowed = {
-        "type", "schema", "id", "patient", "accession", "study_date", "dates", "sex", "age", "height_m", "weight_kg", "series",
-        "report", "deid", "truth", "provenance",
+        "type", "schema", "id", "patient", "accession", "study_date", "dates", "sex", "age", "height_m", "weight_kg",
+        "series", "report", "deid", "truth", "provenance",
     }  # fmt: skip
     for record in records:
         assert set(record) <= allowed

@@ -193,7 +193,7 @@ def test_one_accession_number_of_two_studies_or_two_reports_is_nobodys(
 
 
 def test_another_key_is_told_of(petct: Petct, deidentified: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    folder, record = deidentified
+    _, record = deidentified
     write(tmp_path / "r/a.json", "Phổi sáng.", accession="PX-0012")
     (tmp_path / "key").write_text("0" * 64)
     (tmp_path / "key").chmod(0o600)

@@ -223,6 +223,8 @@ class Study(Record):
     ----------
     accession
         Pseudonym of its accession number under the key of `deid`; petct itself never writes the number.
+    scanner
+        Manufacturer and model. There is no such field for the institution, which identifies: ``site`` is the user's own.
     """
 
     TYPE: ClassVar[str] = "study"
@@ -236,6 +238,7 @@ class Study(Record):
     age: str | None = None
     height_m: float | None = None
     weight_kg: float | None = None
+    scanner: str | None = None
     series: list[Series] = []
     report: ReportRef | None = None
     deid: Deid | None = None
