@@ -113,9 +113,7 @@ def test_a_list_with_a_bad_row_is_named_by_the_row(tmp_path: Path, text: str) ->
 def test_a_report_that_two_studies_claim_goes_to_neither(petct: Petct, tmp_path: Path) -> None:
     write(tmp_path / "r/a.json", "Phổi sáng.", patient="P1")
     write(tmp_path / "r/b.json", "Gan to.", patient="P2")
-    stdin = lines(
-        bare("s1", patient="P1"), bare("s2", patient="P1"), bare("s3", patient="P2"), bare("s3", patient="P2")
-    )
+    stdin = lines(bare("s1", patient="P1"), bare("s2", patient="P1"), bare("s3", patient="P2"))
     result = petct(*RULES, "--reports", tmp_path / "r", "--unmatched", tmp_path / "u.jsonl", stdin=stdin)
     assert told(result) == {"s1": "report_shared", "s2": "report_shared", "s3": "Gan to."}
     assert "report 1 of 2 matches 2 studies: s1, s2" in result.stderr

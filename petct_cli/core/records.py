@@ -224,7 +224,7 @@ class Study(Record):
     accession
         Pseudonym of its accession number under the key of `deid`; petct itself never writes the number.
     scanner
-        Manufacturer and model. There is no such field for the institution, which identifies: ``site`` is the user's own.
+        Manufacturer and model. There is no such field for the institution, which identifies: ``site`` is the user's.
     """
 
     TYPE: ClassVar[str] = "study"

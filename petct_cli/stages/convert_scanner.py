@@ -13,7 +13,7 @@ def scanner_of(told: Iterable[tuple[object, object]]) -> dict[str, str]:
     Parameters
     ----------
     told
-        Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090) of the series, the one that counts most first.
+        Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090) of the series, the weightiest first.
 
     >>> scanner_of([(None, None), ("ACME ", "Acme Whole  Body 64")])
     {'scanner': 'Acme Whole Body 64'}
