@@ -121,7 +121,7 @@ def _lengths(texts: Sequence[str]) -> Integers:
 
 def ngram_counts(lengths: Integers, orders: int) -> Integers:
     """Return how many n-grams of each order texts of `lengths` have, shape (texts, orders)."""
-    return np.maximum(lengths[:, None] - np.arange(orders), 0)
+    return np.asarray(np.maximum(lengths[:, None] - np.arange(orders), 0), dtype=np.int64)
 
 
 def matches(block: Block, orders: int) -> Integers:
