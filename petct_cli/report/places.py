@@ -58,13 +58,14 @@ class Places:
         distinct = {side for span, side in self.sides if not self.reached(span) and span[0] < self.opinion}
         return distinct.pop() if len(distinct) == 1 else None
 
-    def of_lesion(self, heads: Sequence[Mention]) -> list[Position]:
+    def of_lesion(self, heads: Sequence[Mention], nearby: bool = False) -> list[Position]:
         """Return the places of the lesion itself, given the words that call it a lesion.
 
-        Where a lesion reaches and what it is compared with are not its places, unless nothing else is named.
+        Where a lesion reaches and what it is compared with are not its places; `nearby`, where nothing else tells its
+        place, takes what it lies beside.
         """
         sided = self._with_sides()
-        free = [one for one in sided if not self.reached(one.span)]
+        free = [one for one in sided if nearby or not self.reached(one.span)]
         chosen = [one for one in free if one.span[0] < self.opinion] or free
         positions = [self._position(one, heads) for one in chosen]
         return self._precise(positions)

@@ -54,11 +54,6 @@ class Statement:
     invades: tuple[str, ...] = ()
     refers_back: bool = False
 
-    @property
-    def physiological(self) -> bool:
-        """Whether this is no lesion."""
-        return self.fdg == "physiological"
-
 
 @dataclass(frozen=True)
 class _Sentence:
@@ -87,23 +82,30 @@ class _Sentence:
 
 
 @lru_cache(maxsize=4096)
-def read_sentence(sentence: str, lang: str) -> tuple[Statement, ...]:
+def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tuple[Statement, ...]:
     """Return what `sentence` (composed, lowercase, tone marks in one place) states, with spans in it.
 
-    Reports repeat their stock sentences: the same sentence is read once.
+    Physiological uptake is told only on demand. Reports repeat their stock sentences: the same sentence is read once.
     """
     words = load_vocabulary(lang)
+    numbered = _DIGIT.search(sentence) is not None
+    if not numbered and not physiological and words.cues["physiological"].search(sentence):
+        return ()  # without a measure, all of it is
     text, offsets = mend(sentence, words)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
-    sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier))
-    uptakes = tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
+    sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier)) if numbered else ()
+    uptakes = (
+        tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
+        if numbered
+        else ()
+    )
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
     whole = _Sentence(text, text, words, tuple(words.mentions(text)), sizes, uptakes)
     stated: list[Statement] = []
     for start, end, natural in _by_physiology(whole):
         if natural:
-            stated += _natural(whole, start, end)
+            stated += _natural(whole, start, end) if physiological else ()
             continue
         live = _without_absent(whole, start, end)
         mentions = tuple(one for one in whole.mentions if live[one.span[0]] != " ")
@@ -115,6 +117,9 @@ def read_sentence(sentence: str, lang: str) -> tuple[Statement, ...]:
     if offsets is None:
         return tuple(stated)
     return tuple(replace(one, span=(offsets[one.span[0]], offsets[one.span[1]])) for one in stated)
+
+
+_DIGIT = re.compile(r"\d")
 
 
 def _within(index: int, spans: Sequence[Span]) -> bool:
@@ -262,6 +267,8 @@ def _read(part: _Sentence, start: int, end: int, earlier: Sequence[Span]) -> Sta
         positions = _inherited(part.topic, places.lone_side())
     elif positions:
         part.topic[:] = positions
+    else:
+        positions = places.of_lesion(heads, nearby=True)
     vague = kind in (None, "mass") or kind in words.generic or kind in words.attributes
     if not positions and vague and not measures:
         return None
@@ -317,6 +324,10 @@ def _kind(heads: Sequence[Mention], text: str, opinion: int, words: Vocabulary) 
     return first.term.kind
 
 
+# "Bắt xạ ..., không tăng": taken up, but no more than around it.
+_RAISED = re.compile(r"tăng|cường|.*(?:tăng|mạnh|cao)$|increas|intens|hyper|elevat|avid")
+
+
 def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> Literal["increased", "none"] | None:
     """Return what is said of uptake first, of another day aside; less than before is not none."""
     less = [match.span() for match in words.cues["less_than_before"].finditer(text)]
@@ -326,11 +337,11 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
         if not _within(match.start(), less) and not _within(start + match.start(), earlier)
     ]
     taken = [
-        match.start()
+        match
         for match in words.cues["uptake"].finditer(text)
         if not _within(match.start(), [*denied, *less]) and not _within(start + match.start(), earlier)
     ]
-    if denied and (not taken or denied[0][0] < taken[0]):
+    if denied and (not taken or denied[0][0] < taken[0].start() or not _RAISED.match(taken[0].group())):
         return "none"
     return "increased" if taken else None
 

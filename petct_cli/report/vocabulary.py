@@ -81,21 +81,23 @@ class Vocabulary:
 
     def mentions(self, text: str) -> list[Mention]:
         """Return the terms in `text` (canonical form) from left to right, at each word the longest."""
-        found = [(match.group(), match.span()) for match in WORD.finditer(text)]
-        words = [word for word, _ in found]
+        found = list(WORD.finditer(text))
+        words = [match.group() for match in found]
         mentions: list[Mention] = []
-        index = 0
-        while index < len(words):
-            step = 1
-            for term, meaning in self.terms.get(words[index], ()):
-                if len(term) == 1 or tuple(words[index : index + len(term)]) == term:
-                    step = len(term)
+        after = 0
+        for index, word in enumerate(words):
+            candidates = self.terms.get(word)
+            if candidates is None or index < after:
+                continue
+            for term, meaning in candidates:
+                size = len(term)
+                if size == 1 or tuple(words[index : index + size]) == term:
+                    after = index + size
                     if meaning is not IGNORED:
-                        mentions.append(Mention((found[index][1][0], found[index + step - 1][1][1]), meaning))
-                    if step > 1 and meaning.kind and self._begins_longer(words, index + step - 1):
-                        step -= 1  # "gãy xương đùi": a break of the femur
+                        mentions.append(Mention((found[index].start(), found[after - 1].end()), meaning))
+                    if size > 1 and meaning.kind and self._begins_longer(words, after - 1):
+                        after -= 1  # "gãy xương đùi": a break of the femur
                     break
-            index += step
         return mentions
 
     def _begins_longer(self, words: list[str], index: int) -> bool:
