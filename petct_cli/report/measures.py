@@ -33,7 +33,8 @@ _LENGTH = re.compile(r"\bdài\b|\bđoạn\b|\blength\b")
 _CHANGE = re.compile(
     rf"\btừ\s+{_NUMBER}(?:\s*(?:mm|cm))?(?:{_TIMES}{_NUMBER})*(?:\s*(?:mm|cm))?\s*(?:xuống|lên|giảm|thành|còn|tăng|→|->|=>)(?:\s+còn)?"
 )
-_CLAUSE_END = re.compile(r"[;)]|,(?!\d)|(?<!trước )(?<!cũ )\(")
+_CLAUSE_END = re.compile(r"[;()]|,(?!\d)")
+_LIST_END = re.compile(r"[;)]")
 _CM_BELOW = 10.0
 
 
@@ -152,7 +153,9 @@ def earlier_spans(text: str, earlier: re.Pattern[str], today: re.Pattern[str]) -
     """Return the ranges of `text` that tell what was measured on another day."""
     spans = [match.span() for match in _CHANGE.finditer(text)]
     for match in earlier.finditer(text):
-        stop = _CLAUSE_END.search(text, match.end())
+        # "(trước: 18 mm, SUVmax 9; nay: 7 mm)"
+        listed = text[match.end() :].lstrip()[:1] in (":", "=")
+        stop = (_LIST_END if listed else _CLAUSE_END).search(text, match.end())
         end = stop.start() if stop else len(text)
         now = today.search(text, match.end(), end)
         spans.append((match.start(), now.start() if now else end))

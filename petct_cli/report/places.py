@@ -79,7 +79,8 @@ class Places:
             for one in self.named
             if one.organ and any(reach.span[0] < one.span[0] < reach.span[1] for reach in grown)
         ]
-        return tuple(dict.fromkeys(organ for organ in organs if organ not in own))
+        wide = {organ for organ in organs if own & self.words.narrower.get(organ, frozenset())}
+        return tuple(dict.fromkeys(organ for organ in organs if organ not in own | wide))
 
     def reached(self, span: Span) -> bool:
         """Whether `span` is where the lesion grows to or what it lies beside."""
