@@ -99,6 +99,9 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     numbered = _DIGIT.search(sentence) is not None
     if not numbered and not physiological and words.cues["physiological"].search(sentence):
         return ()  # without a measure, all of it is
+    if not numbered and (cue := words.cues["absent"].match(sentence)):
+        if not words.cues["absent_until"].search(sentence, cue.end()):
+            return ()  # all that follows is said not to exist
     text, offsets = mend(sentence, words)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
     sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier)) if numbered else ()
@@ -257,7 +260,7 @@ def _both_sides(part: _Sentence, start: int, end: int) -> set[int]:
     heads = part.heads(start, common)
     part.before.kind = heads[0].term.kind
     part.before.positions = find_positions(part.live[start : common - 1], part.words).of_lesion(
-        [replace(one, span=(one.span[0] - start, one.span[1] - start)) for one in heads]
+        [Mention((one.span[0] - start, one.span[1] - start), one.term) for one in heads]
     )
     return {index + len(part.live[index:end]) - len(part.live[index:end].lstrip()) for index in told.values()}
 
@@ -296,7 +299,7 @@ def _read(part: _Sentence, start: int, end: int, earlier: Sequence[Span]) -> Sta
     if words.cues["gone"].search(raw):
         return None
     mentions = [
-        replace(one, span=(one.span[0] - start, one.span[1] - start))
+        Mention((one.span[0] - start, one.span[1] - start), one.term)
         for one in part.mentions
         if start <= one.span[0] < end and (not one.term.kind or _calls_a_lesion(one, part))
     ]
@@ -306,12 +309,12 @@ def _read(part: _Sentence, start: int, end: int, earlier: Sequence[Span]) -> Sta
     measures = part.measures(start, end)
     fdg = _fdg(text, start, earlier, words)
     positions = places.of_lesion(heads)
-    if kind is None and not measures.suv_max and fdg != "increased":
-        part.before.positions = positions or part.before.positions
-        return None
     if kind is None and start > 0 and _STARTS_WITH_PLACE.match(text) and measures and part.before.kind:
         kind = part.before.kind
         positions = places.of_lesion([Mention((0, 0), Term(kind=kind))])
+    if kind is None and not measures.suv_max and fdg != "increased":
+        part.before.positions = positions or part.before.positions
+        return None
     if not positions and part.before.positions and (kind != "node" or part.before.kind == "node"):
         positions = _inherited(part.before.positions, places.lone_side())
     elif positions:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
 from petct_cli.report.sites import load_sites
@@ -41,8 +41,7 @@ class Term:
 IGNORED = Term()
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """A term where it stands in a text."""
 
     span: Span
@@ -70,7 +69,8 @@ class Vocabulary:
     cues: Mapping[str, re.Pattern[str]]
     levels: Mapping[str, re.Pattern[str]]
     counts: Mapping[str, int]
-    sides: tuple[tuple[str, re.Pattern[str]], ...]
+    sides: re.Pattern[str]
+    side_begins: re.Pattern[str]
     not_a_side: re.Pattern[str]
     generic: frozenset[str]
     attributes: frozenset[str]
@@ -79,9 +79,12 @@ class Vocabulary:
     sites: Mapping[str, str]
     node_sites: Mapping[str, str]
 
-    def mentions(self, text: str) -> list[Mention]:
-        """Return the terms in `text` (canonical form) from left to right, at each word the longest."""
-        found = list(WORD.finditer(text))
+    def mentions(self, text: str, found: Sequence[re.Match[str]] | None = None) -> list[Mention]:
+        """Return the terms in `text` (canonical form) from left to right, at each word the longest.
+
+        `found` are its words (`WORD`) where they are known.
+        """
+        found = list(WORD.finditer(text)) if found is None else found
         words = [match.group() for match in found]
         mentions: list[Mention] = []
         after = 0
@@ -169,7 +172,8 @@ def load_vocabulary(lang: str = "vi") -> Vocabulary:
         cues={name: _pattern(pattern) for name, pattern in table["cues"].items()},
         levels={name: _pattern(pattern) for name, pattern in table["levels"].items()},
         counts=table["counts"],
-        sides=tuple((side, _pattern(sides[side])) for side in ("bilateral", "right", "left")),
+        sides=_pattern("|".join(f"(?P<{side}>{sides[side]})" for side in ("bilateral", "right", "left"))),
+        side_begins=_pattern(sides["begins"]),
         not_a_side=_pattern(sides["not_a_side"]),
         generic=frozenset(table["roles"]["generic"]),
         attributes=frozenset(table["roles"]["attribute"]),
