@@ -154,7 +154,7 @@ class Places:
 
     @staticmethod
     def _adjoins(between: str) -> bool:
-        outside = re.sub(r"\([^)]*\)", "", between)
+        outside = _PARENTHESIS.sub("", between) if "(" in between else between
         return "," not in outside and ";" not in outside and ":" not in outside and len(outside) <= _NEAR
 
 
@@ -171,6 +171,7 @@ def _says_better(one: Position, other: Position) -> bool:
 
 
 _NEAR = 40
+_PARENTHESIS = re.compile(r"\([^)]*\)")
 _SAME_LIST = re.compile(r"[\s,]*(?:và|hoặc|hay|and)?[^.;:()\d]{0,24}")
 _JOINED = re.compile(
     r"[\s-]*(?:(?:của|ở|thuộc|tại|bên|vùng|đoạn|phía|mặt|trong|nhu mô|phải|trái|hai bên|of|the|in|lobe|số)\b[\s-]*)*[(:]?\s*(?:\(?[pt]\)?(?!\w))?\s*"

@@ -15,7 +15,7 @@ from typing import Literal
 from petct_cli.report.measures import Measures, Size, Uptake, earlier_spans, find_sizes, find_uptakes, measures_of
 from petct_cli.report.places import Position, find_positions
 from petct_cli.report.spelling import mend
-from petct_cli.report.vocabulary import Mention, Term, Vocabulary, load_vocabulary
+from petct_cli.report.vocabulary import WORD, Mention, Term, Vocabulary, load_vocabulary
 
 Span = tuple[int, int]
 
@@ -102,7 +102,8 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     if not numbered and (cue := words.cues["absent"].match(sentence)):
         if not words.cues["absent_until"].search(sentence, cue.end()):
             return ()  # all that follows is said not to exist
-    text, offsets = mend(sentence, words)
+    tokens = list(WORD.finditer(sentence))
+    text, offsets = mend(sentence, words, tokens)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
     sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier)) if numbered else ()
     uptakes = (
@@ -112,15 +113,18 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     )
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
-    whole = _Sentence(text, text, words, tuple(words.mentions(text)), sizes, uptakes)
+    mentions = tuple(words.mentions(text, tokens if offsets is None else None))
+    whole = _Sentence(text, text, words, mentions, sizes, uptakes)
     stated: list[Statement] = []
     for start, end, natural in _by_physiology(whole):
         if natural:
             stated += _natural(whole, start, end) if physiological else ()
             continue
         live = _without_absent(whole, start, end)
-        mentions = tuple(one for one in whole.mentions if live[one.span[0]] != " ")
-        part = replace(whole, live=live, mentions=mentions)
+        part = whole
+        if live != text:
+            here = tuple(one for one in mentions if live[one.span[0]] != " ")
+            part = replace(whole, live=live, mentions=here)
         for first, last in _findings(part, start, end):
             finding = _read(part, first, last, earlier)
             if finding is not None:
@@ -187,7 +191,7 @@ def _without_absent(whole: _Sentence, start: int, end: int) -> str:
         until = words.cues["absent_until"].search(out, cue.end())
         stop = until.start() if until else end
         if said_before:
-            comma = re.compile(r",(?!\d)|\)").search(out, cue.end())
+            comma = _COMMA_OR_PARENTHESIS.search(out, cue.end())
             stop = min(stop, comma.start()) if comma else stop
         else:
             stop = min(stop, _positive_clause(whole, cue.end(), end))
@@ -198,15 +202,21 @@ def _without_absent(whole: _Sentence, start: int, end: int) -> str:
 
 def _positive_clause(whole: _Sentence, start: int, end: int) -> int:
     """Return where, after a negation, a clause begins that measures a lesion and so must mean that it is there."""
-    for comma in re.compile(r",(?!\d)").finditer(whole.text, start, end):
-        stop = re.compile(r",(?!\d)|;").search(whole.text, comma.end(), end)
+    for comma in _COMMA.finditer(whole.text, start, end):
+        stop = _COMMA_OR_SEMICOLON.search(whole.text, comma.end(), end)
         if whole.heads(comma.end(), stop.start() if stop else end) and whole.measures(comma.end(), end).measured:
             return comma.start()
     return end
 
 
+_COMMA = re.compile(r",(?!\d)")
+_CLAUSE_OR_AND = re.compile(r",(?!\d)|;|\bvà\b|\band\b")
+_COMMA_OR_PARENTHESIS = re.compile(r",(?!\d)|\)")
+_COMMA_OR_SEMICOLON = re.compile(r",(?!\d)|;")
+# Every branch begins with a letter or mark of its own and looks back from there: that is searched much faster than \b.
 _JOINT = re.compile(
-    r"(?:[,.](?!\d)|;|\bvà\b|\bkèm(?: theo)?\b|\bngoài ra\b|\bđồng thời\b|\bcùng với\b|\btrong khi\b|\bcòn\b(?=\s+(?:ở|có|bên))|\band\b|\bwith\b)\s*"
+    r"(?:[,.](?!\d)|;|và(?<!\wvà)\b|kèm(?<!\wkèm)\b(?: theo)?|ngoài ra\b|đồng thời\b|cùng với\b|trong khi\b"
+    r"|còn(?<!\wcòn)\b(?=\s+(?:ở|có|bên))|and(?<!\wand)\b|with(?<!\wwith)\b)\s*"
 )
 _LEAD = re.compile(
     r"(?:(?:và|kèm|có|thấy|hình ảnh|một|hai|ba|bốn|năm|vài|nhiều|các|những|một số|\d{1,2}|ở|tại|ghi nhận|còn|bên|nhỏ|thành|a|an|the|multiple|several)\s+)*"
@@ -220,7 +230,7 @@ def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
         one.span[0]: one for one in part.mentions if start <= one.span[0] < end and (one.term.kind or one.term.organ)
     }
     cuts = [start]
-    parentheses = [match.span() for match in re.finditer(r"\([^)]*\)?", text)]
+    parentheses = [match.span() for match in _PARENTHESIS.finditer(text)] if "(" in text else []
     sided = _both_sides(part, start, end)
     for joint in _JOINT.finditer(text, start, end):
         if joint.end() in sided:
@@ -240,6 +250,9 @@ def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
     return [
         (first, last) for first, last in zip(cuts, [*cuts[1:], end], strict=True) if text[first:last].strip(" ,;.()")
     ]
+
+
+_PARENTHESIS = re.compile(r"\([^)]*\)?")
 
 
 def _level_at(part: _Sentence, index: int) -> Mention | None:
@@ -265,6 +278,9 @@ def _both_sides(part: _Sentence, start: int, end: int) -> set[int]:
     return {index + len(part.live[index:end]) - len(part.live[index:end].lstrip()) for index in told.values()}
 
 
+_THEN_NUMBER = re.compile(r"\s*(?:khoảng\s*)?\d")
+
+
 def _starts_another(part: _Sentence, begin: int, joint: re.Match[str], opens: Mention, end: int) -> bool:
     before, after = part.measures(begin, joint.start()), part.measures(joint.end(), end)
     if joint.group().startswith(";") or before.same_kind(after):
@@ -282,9 +298,9 @@ def _starts_another(part: _Sentence, begin: int, joint: re.Match[str], opens: Me
         return True
     if kind is None or not heads or kind in part.words.attributes:
         return False
-    if kind == "thickening" and re.compile(r"\s*(?:khoảng\s*)?\d").match(part.live, measure_at):
+    if kind == "thickening" and _THEN_NUMBER.match(part.live, measure_at):
         return False
-    clause = re.compile(r",(?!\d)|;|\bvà\b").search(part.live, opens.span[1], end)
+    clause = _CLAUSE_OR_AND.search(part.live, opens.span[1], end)
     placed = bool(part.places(opens.span[0], clause.start() if clause else end))
     if not placed or not part.places(begin, joint.start()):
         return False
@@ -393,14 +409,14 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
         for match in words.cues["no_uptake"].finditer(text)
         if not _within(match.start(), less) and not _within(start + match.start(), earlier)
     ]
-    taken = [
-        match
-        for match in words.cues["uptake"].finditer(text)
-        if not _within(match.start(), [*denied, *less]) and not _within(start + match.start(), earlier)
-    ]
-    if denied and (not taken or denied[0][0] < taken[0].start() or not _RAISED.match(taken[0].group())):
-        return "none"
-    return "increased" if taken else None
+    other = [*denied, *less]
+    for taken in words.cues["uptake"].finditer(text):
+        if _within(taken.start(), other) or _within(start + taken.start(), earlier):
+            continue
+        if denied and (denied[0][0] < taken.start() or not _RAISED.match(taken.group())):
+            return "none"
+        return "increased"
+    return "none" if denied else None
 
 
 _COUNTED = re.compile(r"(?:(?P<number>\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$)|(?P<upto>\d\s*-\s*\d{1,2})\s+$")
