@@ -44,12 +44,14 @@ def _glide_tables() -> tuple[dict[str, str], dict[str, str]]:
 
 
 _TO_FIRST, _TO_SECOND = _glide_tables()
+
+
 # "quý" has its u in the consonant: there the tone belongs on the y in both habits.
 def _any_of(pairs: Iterable[str]) -> str:
     """Return a pattern of two-letter strings in classes of letters, which is searched much faster than a list."""
     seconds: dict[str, set[str]] = {}
-    for first, second in pairs:
-        seconds.setdefault(first, set()).add(second)
+    for pair in pairs:
+        seconds.setdefault(pair[0], set()).add(pair[1])
     firsts: dict[str, str] = {}
     for first, found in seconds.items():
         firsts["".join(sorted(found))] = firsts.get("".join(sorted(found)), "") + first

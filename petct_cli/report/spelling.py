@@ -75,8 +75,8 @@ def mend(
     """Return `text` (one sentence in canonical form) with its words as the vocabulary spells them.
 
     A sentence that is typed without marks gets them from the longest phrases that fit. In any other, a word that is no
-    word of the vocabulary is mended when the phrase around it tells which one was meant, or when it cannot be a syllable
-    and one slip of a finger (a letter too many, too few, wrong or swapped) makes it one.
+    word of the vocabulary is mended when the phrase around it tells which one was meant, or when it cannot be a
+    syllable and one slip of a finger (a letter too many, too few, wrong or swapped) makes it one.
 
     `found` are the words of `text` where they are known.
 

@@ -73,7 +73,7 @@ class _Sentence:
     mentions: tuple[Mention, ...]
     sizes: tuple[Size, ...]
     uptakes: tuple[Uptake, ...]
-    before: _Before = field(default_factory=lambda: _Before())
+    before: _Before = field(default_factory=_Before)
 
     def heads(self, start: int = 0, end: int | None = None) -> list[Mention]:
         stop = len(self.text) if end is None else end
@@ -99,18 +99,17 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     numbered = _DIGIT.search(sentence) is not None
     if not numbered and not physiological and words.cues["physiological"].search(sentence):
         return ()  # without a measure, all of it is
-    if not numbered and (cue := words.cues["absent"].match(sentence)):
-        if not words.cues["absent_until"].search(sentence, cue.end()):
-            return ()  # all that follows is said not to exist
+    cue = None if numbered else words.cues["absent"].match(sentence)
+    if cue and not words.cues["absent_until"].search(sentence, cue.end()):
+        return ()  # all that follows is said not to exist
     tokens = list(WORD.finditer(sentence))
     text, offsets = mend(sentence, words, tokens)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
-    sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier)) if numbered else ()
-    uptakes = (
-        tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
-        if numbered
-        else ()
-    )
+    sizes: tuple[Size, ...] = ()
+    uptakes: tuple[Uptake, ...] = ()
+    if numbered:
+        sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier))
+        uptakes = tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
     mentions = tuple(words.mentions(text, tokens if offsets is None else None))
@@ -138,10 +137,10 @@ _DIGIT = re.compile(r"\d")
 
 
 def _within(index: int, spans: Sequence[Span]) -> bool:
-    return any(start <= index < end for start, end in spans)
-
-
-_CLAUSE = re.compile(r"[;]|,(?!\d)|\bnhưng\b|\bngoài ra\b|\btuy nhiên\b|\bbut\b|\bhowever\b")
+    for start, end in spans:  # noqa: SIM110 (called often, and mostly for none)
+        if start <= index < end:
+            return True
+    return False
 
 
 def _by_physiology(whole: _Sentence) -> list[tuple[int, int, bool]]:
@@ -155,20 +154,17 @@ def _by_physiology(whole: _Sentence) -> list[tuple[int, int, bool]]:
     if not cues:
         return [(0, end, False)]
     first = 0
-    for joint in _CLAUSE.finditer(text, 0, cues[0].start()):
+    for joint in whole.words.cues["clause"].finditer(text, 0, cues[0].start()):
         if whole.heads(0, joint.start()) and whole.measures(0, joint.start()).measured:
-            if not whole.heads(0, joint.end()) or _names_elsewhere(whole, joint.end(), cues[0].start()):
+            named = whole.places(joint.end(), cues[0].start())
+            if named:
                 first = joint.end()
                 break
     ranges = [(0, first, False)] if first else []
-    after = _CLAUSE.search(text, cues[-1].end())
+    after = whole.words.cues["clause"].search(text, cues[-1].end())
     if after is not None and whole.measures(after.end(), end).measured:
         return [*ranges, (first, after.end(), True), (after.end(), end, False)]
     return [*ranges, (first, end, True)]
-
-
-def _names_elsewhere(whole: _Sentence, start: int, end: int) -> bool:
-    return bool(whole.places(start, end))
 
 
 def _natural(whole: _Sentence, start: int, end: int) -> list[Statement]:
@@ -213,14 +209,6 @@ _COMMA = re.compile(r",(?!\d)")
 _CLAUSE_OR_AND = re.compile(r",(?!\d)|;|\bvà\b|\band\b")
 _COMMA_OR_PARENTHESIS = re.compile(r",(?!\d)|\)")
 _COMMA_OR_SEMICOLON = re.compile(r",(?!\d)|;")
-# Every branch begins with a letter or mark of its own and looks back from there: that is searched much faster than \b.
-_JOINT = re.compile(
-    r"(?:[,.](?!\d)|;|và(?<!\wvà)\b|kèm(?<!\wkèm)\b(?: theo)?|ngoài ra\b|đồng thời\b|cùng với\b|trong khi\b"
-    r"|còn(?<!\wcòn)\b(?=\s+(?:ở|có|bên))|and(?<!\wand)\b|with(?<!\wwith)\b)\s*"
-)
-_LEAD = re.compile(
-    r"(?:(?:và|kèm|có|thấy|hình ảnh|một|hai|ba|bốn|năm|vài|nhiều|các|những|một số|\d{1,2}|ở|tại|ghi nhận|còn|bên|nhỏ|thành|a|an|the|multiple|several)\s+)*"
-)
 
 
 def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
@@ -232,11 +220,11 @@ def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
     cuts = [start]
     parentheses = [match.span() for match in _PARENTHESIS.finditer(text)] if "(" in text else []
     sided = _both_sides(part, start, end)
-    for joint in _JOINT.finditer(text, start, end):
+    for joint in part.words.cues["joint"].finditer(text, start, end):
         if joint.end() in sided:
             cuts.append(joint.end())
             continue
-        lead = _LEAD.match(text, joint.end())
+        lead = part.words.cues["lead"].match(text, joint.end())
         at = lead.end() if lead else joint.end()
         opens = begins.get(at) or begins.get(joint.end()) or _level_at(part, at)
         if opens is None or _within(joint.start(), parentheses):
@@ -257,17 +245,15 @@ _PARENTHESIS = re.compile(r"\([^)]*\)?")
 
 def _level_at(part: _Sentence, index: int) -> Mention | None:
     """Return a level at `index` as a place that another finding may begin with."""
-    found = next((lead for name in ("segment", "group") if (lead := part.words.levels[name].match(part.live, index))), None)
+    leads = (part.words.levels[name].match(part.live, index) for name in ("segment", "group"))
+    found = next(filter(None, leads), None)
     return Mention(found.span(), Term(organ="level")) if found else None
-
-
-_SIDE_MEASURED = re.compile(r"[,;:(]\s*(?:ở )?bên (phải|trái)(?=[^,;.]{0,24}?\d)")
 
 
 def _both_sides(part: _Sentence, start: int, end: int) -> set[int]:
     """Return where "..., bên phải 12 mm; bên trái 9 mm" tells one side and the other, nothing where it does not."""
-    told = {match[1]: match.start() + 1 for match in _SIDE_MEASURED.finditer(part.live, start, end)}
-    if len(told) < 2 or not part.heads(start, min(told.values())):  # noqa: PLR2004 (both sides)
+    told = {match[1]: match.start() + 1 for match in part.words.cues["side_measured"].finditer(part.live, start, end)}
+    if len(told) < 2 or not part.heads(start, min(told.values())):
         return set()
     common = min(told.values())
     heads = part.heads(start, common)
@@ -373,11 +359,7 @@ def _calls_a_lesion(head: Mention, part: _Sentence) -> bool:
         return True
     before = [one for one in part.mentions if one.term.organ and one.span[1] <= head.span[0]]
     return (
-        bool(before)
-        and re.fullmatch(
-            r"\s*(?:(?:phải|trái|\(p\)|\(t\)|hai bên|có|hơi|bên)\s*)*", part.live[before[-1].span[1] : head.span[0]]
-        )
-        is not None
+        bool(before) and part.words.cues["between"].fullmatch(part.live, before[-1].span[1], head.span[0]) is not None
     )
 
 
@@ -420,12 +402,11 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
 
 
 _COUNTED = re.compile(r"(?:(?P<number>\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$)|(?P<upto>\d\s*-\s*\d{1,2})\s+$")
-_NUMBERED = re.compile(r"\bsố lượng\s*(?:là|:|=|khoảng)?\s*(\d{1,2})\b(?!\s*(?:mm|cm))")
 
 
 def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None:
     """Return how many lesions there are said to be."""
-    if said := _NUMBERED.search(text):
+    if said := words.cues["number"].search(text):
         return int(said[1])
     for head in heads[:2]:
         match = _COUNTED.search(text, max(0, head.span[0] - 24), head.span[0])
@@ -436,7 +417,7 @@ def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None
             continue
         if number in words.counts:
             return words.counts[number]
-        if number.isdecimal() and 0 < int(number):
+        if number.isdecimal() and int(number) > 0:
             return int(number)
     return None
 
@@ -446,16 +427,13 @@ def _inherited(topic: Sequence[Position], side: str | None) -> list[Position]:
     return [replace(one, side=side or one.side, part=None, level=None) for one in topic[:1]]
 
 
-_RESPECTIVELY = re.compile(r"\blần lượt\b|\brespectively\b")
-
-
 def _measured(
     positions: Sequence[Position], part: _Sentence, start: int, end: int, measures: Measures
 ) -> tuple[At, ...]:
     """Give each place the measures of the finding, or its own where they are told one after the other."""
     sizes = [measures.sizes_mm] * len(positions)
     suvs = [measures.suv_max] * len(positions)
-    if len(positions) > 1 and _RESPECTIVELY.search(part.live, start, end):
+    if len(positions) > 1 and part.words.cues["respectively"].search(part.live, start, end):
         told = [value for one in part.uptakes if start <= one.span[0] < end for value in one.values]
         if len(told) == len(positions):
             suvs = list(told)
