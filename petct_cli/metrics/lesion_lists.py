@@ -63,13 +63,14 @@ def _read_lesion(given: Mapping[str, Any]) -> ClinicalLesion:
     words = {
         what: [text for answer in told.get(what, ()) if (text := _text(answer))] for what in ("kind", "place", "side")
     }
-    kind, places = _kind_and_places(", ".join(words["kind"]), ", ".join(words["place"]), _side(words["side"]))
+    named = ", ".join(words["kind"])
+    read = [_kind_and_places(named, place, _side(words["side"])) for place in words["place"] or [""]]
     sizes = [size for answer in told.get("size", ()) if (size := _measure(answer, "size")) is not None]
     suvs = [suv for answer in told.get("suv", ()) if (suv := _measure(answer, "suv")) is not None]
     uptakes = [uptake for answer in told.get("fdg", ()) if (uptake := _uptake(answer)) is not None]
     return ClinicalLesion(
-        kind=kind,
-        places=places,
+        kind=next((kind for kind, _ in read if kind is not None), None),
+        places=normal_places(place for _, places in read for place in places),
         fdg=uptakes[0] if uptakes else None,
         size_mm=max(sizes, default=None),
         suv_max=max(suvs, default=None),
@@ -155,9 +156,9 @@ def _measure(answer: Any, what: str) -> float | None:
 
 
 def _uptake(answer: Any) -> str | None:
+    if isinstance(answer, str) and answer in UPTAKE:
+        return answer
     text = fold(_text(answer))
-    if text in UPTAKE:
-        return text
     if not text:
         return None
     if text.startswith(_words().fdg_none):
