@@ -17,6 +17,7 @@ from typing import Any
 from petct_cli.metrics.clinical_lesions import UPTAKE, ClinicalLesion, Lesions, Place, RuleExtractor, normal_places
 from petct_cli.report.measures import find_measures
 from petct_cli.report.normalise import fold
+from petct_cli.report.sites import load_sites
 from petct_cli.report.vocabulary import load_vocabulary
 
 _SIDES = ("left", "right", "bilateral")
@@ -109,11 +110,7 @@ def _side(texts: list[str]) -> str | None:
 @lru_cache(maxsize=65536)
 def _kind_and_places(kind: str, place: str, side: str | None) -> tuple[str | None, tuple[Place, ...]]:
     """Return type and places from the words of a report, or from keys of the vocabulary."""
-    vocabulary = load_vocabulary()
-    kinds = set(vocabulary.kind_of.values())
-    organs = {one.organ for one in vocabulary.place_of.values()} | {
-        site for one in vocabulary.place_of.values() for site in (one.site, one.node) if site
-    }
+    kinds, organs = _vocabulary()
     keys = [part.strip() for part in place.split(",")]
     if place and all(key in organs for key in keys):
         known: tuple[str | None, tuple[Place, ...]] = (None, normal_places((key, side) for key in keys))
@@ -123,6 +120,14 @@ def _kind_and_places(kind: str, place: str, side: str | None) -> tuple[str | Non
     found = _of_words("" if kind in kinds else kind, place)
     places = found[1] if side is None else normal_places((organ, one or side) for organ, one in found[1])
     return (kind if kind in kinds else found[0]), places
+
+
+@cache
+def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the kinds and the organs and sites that the extractor knows, by their keys."""
+    terms = [term for found in load_vocabulary().terms.values() for _, term in found]
+    organs = {term.organ for term in terms if term.organ is not None}
+    return frozenset(term.kind for term in terms if term.kind is not None), frozenset({*organs, *load_sites()})
 
 
 def _of_words(kind: str, place: str) -> tuple[str | None, tuple[Place, ...]]:
