@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from petct_cli.core.errors import UsageError
 from petct_cli.metrics.clinical import ClinicalF1Family
 from petct_cli.metrics.clinical_align import align, quality, weighted_errors
+from petct_cli.metrics.clinical_detail import compared
 from petct_cli.metrics.clinical_errors import ClinicalErrorFamily
 from petct_cli.metrics.clinical_lesions import (
     ClinicalLesion,
@@ -27,7 +28,7 @@ from petct_cli.metrics.clinical_lesions import (
     organ_table,
 )
 from petct_cli.metrics.clinical_match import F1_ATTRIBUTES, Tolerance, agreement, count_f1, position_share, states
-from petct_cli.metrics.clinical_options import ClinicalOptions
+from petct_cli.metrics.clinical_options import SHARED_COLUMNS, ClinicalOptions, Sides
 from petct_cli.metrics.families import Fact, Item, LesionList
 from petct_cli.metrics.lesion_lists import read_lesions
 from petct_cli.metrics.registry import PRESETS, MetricOptions, build_families
@@ -554,6 +555,7 @@ def test_lists_of_other_forms() -> None:
             {"site": "lung", "side": "right", "size_mm": 12.0, "suv_max": 3.1, "fdg": "none", "kind": "nodule"},
             {"site": "axillary_node", "side": "bilateral"},
             {"type": "hạch", "position": ["trước khí quản", "rốn phổi phải"], "uptake": "increased", "size": "1,2 cm"},
+            {"places": [{"organ": "lung", "side": "left"}, {"organ": "neck", "side": "right"}], "kind": None},
             {"note": "nothing of use"},
         ]
     )
@@ -561,11 +563,25 @@ def test_lists_of_other_forms() -> None:
         lesion("nodule", LUNG_R, fdg="none", size_mm=12, suv_max=3.1),
         lesion("node", ("axilla", "bilateral")),
         lesion("node", ("mediastinum", None), ("lung_hilum", "right"), fdg="increased", size_mm=12),
+        lesion(None, LUNG_L, NECK_R),
         lesion(),
     )
     assert read_lesions([]) == ()
+    deep: Any = {"suv": 3}
+    for key in ("fdg", "place") * 200:
+        deep = {key: deep}
+    assert read_lesions([deep]) == (lesion(),)
     for broken in (None, "", {}, {"error": "length"}, ["text"], [None], [{}], [{"error": "length"}], 3, True):
         assert read_lesions(broken) is None
+
+
+@properties
+@given(several)
+def test_what_is_told_of_a_lesion_is_read_back(some: list[ClinicalLesion]) -> None:
+    told = compared(Sides(tuple(some), ()), np.zeros(SHARED_COLUMNS), ClinicalOptions())["reference"]
+    assert read_lesions([{name: value for name, value in one.items() if name != "status"} for one in told]) == tuple(
+        some
+    )
 
 
 def test_every_organ_of_the_vocabulary_lies_in_a_scope() -> None:

@@ -21,6 +21,7 @@ from petct_cli.report.sites import load_sites
 from petct_cli.report.vocabulary import load_vocabulary
 
 _SIDES = ("left", "right", "bilateral")
+_DEEPEST = 3
 
 
 def read_lesions(value: Any) -> Lesions | None:
@@ -58,14 +59,9 @@ def _words() -> _Words:
 
 
 def _read_lesion(given: Mapping[str, Any]) -> ClinicalLesion:
-    told: dict[str, list[Any]] = {}
-    for what, answer in _answers(given):
-        told.setdefault(what, []).append(answer)
-    words = {
-        what: [text for answer in told.get(what, ()) if (text := _text(answer))] for what in ("kind", "place", "side")
-    }
-    named = ", ".join(words["kind"])
-    read = [_kind_and_places(named, place, _side(words["side"])) for place in words["place"] or [""]]
+    told = _told(given)
+    kind = ", ".join(filter(None, map(_text, told.get("kind", ()))))
+    read = [_kind_and_places(kind, *place) for place in _places(told) or [("", None)]]
     sizes = [size for answer in told.get("size", ()) if (size := _measure(answer, "size")) is not None]
     suvs = [suv for answer in told.get("suv", ()) if (suv := _measure(answer, "suv")) is not None]
     uptakes = [uptake for answer in told.get("fdg", ()) if (uptake := _uptake(answer)) is not None]
@@ -78,33 +74,48 @@ def _read_lesion(given: Mapping[str, Any]) -> ClinicalLesion:
     )
 
 
-def _answers(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield (what, answer), with lists and what is nested taken apart."""
+def _told(given: Mapping[str, Any]) -> dict[str, list[Any]]:
+    told: dict[str, list[Any]] = {}
+    for what, answer in _answers(given):
+        told.setdefault(what, []).append(answer)
+    return told
+
+
+def _places(told: Mapping[str, list[Any]], whole: str | None = None) -> list[tuple[str, str | None]]:
+    """Return (words of a place, side) as they were answered; a place with a side of its own keeps it."""
+    sides = [fold(text) for answer in told.get("side", ()) if (text := _text(answer))]
+    side = next((text for text in sides if text in _SIDES), whole)
+    places: list[tuple[str, str | None]] = []
+    for answer in told.get("place", ()):
+        if isinstance(answer, Mapping):
+            inner = {
+                what: [one for one in found if not isinstance(one, Mapping)] for what, found in _told(answer).items()
+            }
+            places += _places(inner, side)
+        elif text := _text(answer):
+            places.append((text, side))
+    return places
+
+
+def _answers(given: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield (what, answer), with lists and what is nested taken apart; nobody nests deeper than some levels."""
     for key, answer in given.items():
         name = fold(str(key)).strip()
         fitting = [
             (len(begin), what) for what, begins in _words().keys.items() for begin in begins if name.startswith(begin)
         ]
         what = max(fitting)[1] if fitting else None
-        if isinstance(answer, Mapping):
-            yield from _answers(answer)
-        elif what is not None and what != "nested":
-            for one in answer if isinstance(answer, list) else [answer]:
-                if isinstance(one, Mapping):
-                    yield from _answers(one)
-                else:
-                    yield what, one
+        for one in answer if isinstance(answer, list) else [answer]:
+            if isinstance(one, Mapping) and what != "place":
+                yield from _answers(one, depth + 1) if depth < _DEEPEST else ()
+            elif what is not None and what != "nested":
+                yield what, one
 
 
 def _text(answer: Any) -> str:
     """Return what was answered, empty where that says nothing."""
     text = answer.strip() if isinstance(answer, str) else ""
     return "" if fold(text).strip(" .") in _words().unstated else text
-
-
-def _side(texts: list[str]) -> str | None:
-    folded = [fold(text) for text in texts]
-    return next((text for text in folded if text in _SIDES), None)
 
 
 @lru_cache(maxsize=65536)
