@@ -191,7 +191,7 @@ def given_lesions(item: Item) -> list[Any]:
     if item.reference_lesions is None and item.hypothesis_lesions is None:
         return []
     both = item.reference_lesions, item.hypothesis_lesions
-    return [given and given.lesions and [asdict(one) for one in given.lesions] for given in both]
+    return [given and [given.lesions is None, *map(asdict, given.lesions or ())] for given in both]
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:
