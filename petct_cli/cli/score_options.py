@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 _INPUT, _CHECKS, _OUTPUT = "What is scored", "Controls and statistics", "Output"
+_LESIONS = "Lesions"
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Records with a reference and a hypothesis.")]
 Metrics = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="bleu1..bleu4, rouge1, rouge2, rougeL, site_f1, size_mae_mm, ...")
+    str | None,
+    typer.Option(metavar="NAME,...", help="bleu1..bleu4, rouge1, rougeL, f1_t, f1_tp, f1_tf, f1_tpf, site_f1, ..."),
 ]
 Preset = Annotated[str, typer.Option(metavar="NAME", help="vi, or vimed: the published recipe, as it is.")]
 AsWritten = Annotated[
@@ -25,6 +28,37 @@ PatientField = Annotated[str, typer.Option(metavar="FIELD", help="Unit of resamp
 GroupField = Annotated[
     str,
     typer.Option(metavar="FIELD", help="Groups that also get scores.", rich_help_panel=_INPUT),
+]
+LesionFields = Annotated[
+    str,
+    typer.Option(
+        metavar="FIELD,FIELD",
+        help="Lesion lists of the reference and the hypothesis; they count in place of what the texts state.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Count lesions there only: head_neck, chest, abdomen_pelvis, musculoskeletal.",
+        rich_help_panel=_LESIONS,
+    ),
+]
+Tolerance = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME=SHARE,...",
+        help="What is the same still: position=0.5 (of all places named), size=20%, suv=20%.",
+        rich_help_panel=_LESIONS,
+    ),
+]
+Severity = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Weights of errors (TOML) in place of petct's own.", rich_help_panel=_LESIONS),
+]
+ByOrgan = Annotated[
+    bool, typer.Option("--by-organ", help="Score the lesions of each organ, too.", rich_help_panel=_LESIONS)
 ]
 Controls = Annotated[bool, typer.Option(help="Score null controls, too.", rich_help_panel=_CHECKS)]
 Bootstrap = Annotated[

@@ -25,6 +25,11 @@ def main(
     hypothesis_field: opt.HypothesisField = "hypothesis",
     patient_field: opt.PatientField = "patient",
     group_field: opt.GroupField = "region",
+    lesion_fields: opt.LesionFields = "reference_lesions,hypothesis_lesions",
+    scope: opt.Scope = None,
+    tolerance: opt.Tolerance = "",
+    severity: opt.Severity = None,
+    by_organ: opt.ByOrgan = False,
     controls: opt.Controls = True,
     bootstrap: opt.Bootstrap = 1000,
     per_sample: opt.PerSample = False,
@@ -44,7 +49,8 @@ def main(
         petct generate samples.jsonl --model model | petct score --format md
     """
     from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_input import Fields, file_names, named
+    from petct_cli.stages.score_clinical import read_choices
+    from petct_cli.stages.score_input import file_names, named, named_fields
     from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
@@ -54,12 +60,13 @@ def main(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
         preset=preset,
         spelling=Spelling(**dict.fromkeys(kept, False)),
-        fields=Fields(reference_field, hypothesis_field, patient_field, group_field),
+        fields=named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields),
         system=system,
         controls=controls,
         resamples=bootstrap,
         seed=shared.seed,
         per_sample=per_sample,
+        clinical=read_choices(scope, tolerance, severity, by_organ),
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns

@@ -134,4 +134,4 @@ def exchange(items: Sequence[Item], seed: int) -> list[int | None]:
 
 def taken_from(partner: Sequence[int | None], texts: Sequence[str | None]) -> list[str]:
     """Return the texts of the partners, empty without one."""
-    return [(texts[index] or "") if index is not None else "" for index in partner]
+    return ["" if index is None or (text := texts[index]) is None else text for index in partner]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.stages.score_clinical import Clinical
 from petct_cli.stages.score_input import Fields, read_items
 from petct_cli.stages.score_run import ScoreRun, scored_system
 
@@ -49,6 +50,8 @@ class Score:
         Of resampling and shuffling.
     per_sample
         Whether to emit a record for each sample first.
+    clinical
+        Of the clinical metrics.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -62,6 +65,7 @@ class Score:
     resamples: int = 1000
     seed: int = 0
     per_sample: bool = False
+    clinical: Clinical = field(default_factory=Clinical)
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -112,11 +116,14 @@ class Score:
         from petct_cli.metrics.registry import MetricOptions, build_families
         from petct_cli.report.normalise import Canonical
 
-        return build_families(self.metrics, self.preset, MetricOptions(Canonical(**asdict(self.spelling))))
+        clinical = self.clinical.options() if self.clinical != Clinical() else None
+        options = MetricOptions(Canonical(**asdict(self.spelling)), clinical)
+        return build_families(self.metrics, self.preset, options)
 
     def content_options(self) -> dict[str, Any]:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
         kept = {name: value for name, value in asdict(self).items() if name != "per_sample"}
-        return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}
+        metrics = list(self.metrics or PRESETS[self.preset].default)
+        return {**kept, "metrics": metrics, "clinical": self.clinical.content()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -13,7 +13,7 @@ from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Record
 
 if TYPE_CHECKING:
-    from petct_cli.metrics.families import Fact, Item
+    from petct_cli.metrics.families import Fact, Item, LesionList
 
 NO_GROUP = "all"
 _TASKS_OF_THEIR_OWN = ("vqa", "compare")
@@ -25,12 +25,30 @@ class Fields:
 
     The patient falls back to ``patient_id``, ``study`` and ``id``; the group, which is what controls exchange within,
     may be an object with a ``name``. Samples of a task other than ``report`` are groups of their own (``vqa/chest``).
+    Lesions that came with a record count in place of those that its texts state. Where some records of a system have
+    them, a record without them is one whose extraction failed, as one that has null or an error there.
     """
 
     reference: str = "reference"
     hypothesis: str = "hypothesis"
     patient: str = "patient"
     group: str = "region"
+    reference_lesions: str = "reference_lesions"
+    hypothesis_lesions: str = "hypothesis_lesions"
+
+
+def named_fields(reference: str, hypothesis: str, patient: str, group: str, lesions: str) -> Fields:
+    """Return the fields that a command line names; `lesions` are two, with a comma.
+
+    Raises
+    ------
+    UsageError
+        ``bad_option`` where `lesions` are not two.
+    """
+    names = [name.strip() for name in lesions.split(",")]
+    if len(names) != 2 or not all(names):
+        raise UsageError("bad_option", "--lesion-fields takes two names: of the reference's lesions, the hypothesis's")
+    return Fields(reference, hypothesis, patient, group, *names)
 
 
 Status = Literal["ok", "failed", "missing", "without_truth"]
@@ -104,12 +122,13 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
         found = systems.setdefault(chosen, SystemInput())
         reference, hypothesis = _worded(_at(value, fields.reference)), _text(_at(value, fields.hypothesis))
         truth = _facts(value.get("lesions"))
+        lesions = _lesions(value, fields.reference_lesions, fields), _lesions(value, fields.hypothesis_lesions, fields)
         status: Status = "ok"
-        if reference is None and truth is None:
+        if reference is None and truth is None and lesions[0] is None:
             status = "without_truth"
         elif record.error is not None:
             status = "failed"
-        elif hypothesis is None:
+        elif hypothesis is None and lesions[1] is None:
             status = "missing"
         item = Item(
             id=record.id or str(number),
@@ -121,11 +140,58 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             truth=truth,
             task=_text(value.get("task")),
             question=_text(value.get("question")),
+            reference_lesions=lesions[0],
+            hypothesis_lesions=lesions[1] if status == "ok" else None,
         )
         found.add(item, status)
-    for found in systems.values():
-        found.faults.update({"failed": 0, "missing": 0})
+    for name, found in systems.items():
+        systems[name] = _with_promised_lesions(found)
+        systems[name].faults.update({"failed": 0, "missing": 0})
     return systems
+
+
+def _with_promised_lesions(system: SystemInput) -> SystemInput:
+    """Fill in failed extractions where other records of the system have lesions.
+
+    A hypothesis that failed, or that is missing where others have a text, states no lesions: that is the system's
+    doing, not the extractor's.
+    """
+    from petct_cli.metrics.families import LesionList
+
+    true = any(item.reference_lesions is not None for item, _ in system.read)
+    said = any(item.hypothesis_lesions is not None for item, _ in system.read)
+    if not (true or said):
+        return system
+    texts = any(item.hypothesis for item, _ in system.read)
+    filled = SystemInput()
+    for item, status in system.read:
+        empty = status == "failed" or (status == "missing" and texts)
+        true_lesions = item.reference_lesions or (LesionList(None) if true else None)
+        said_lesions = item.hypothesis_lesions or (LesionList(() if empty else None) if said else None)
+        filled.add(replace(item, reference_lesions=true_lesions, hypothesis_lesions=said_lesions), status)
+    return filled
+
+
+def _lesions(value: Mapping[str, Any], path: str, fields: Fields) -> LesionList | None:
+    """Return lesions that came with a record; None where it does not have the field, or a text is kept there."""
+    holder, _, key = path.rpartition(".") if path not in value else ("", "", path)
+    found = _at(value, holder) if holder else value
+    if not isinstance(found, Mapping) or key not in found:
+        return None
+    if isinstance(found[key], str) and path in (fields.reference, fields.hypothesis):
+        return None
+    from petct_cli.metrics.families import LesionList
+    from petct_cli.metrics.lesion_lists import read_lesions
+
+    return LesionList(read_lesions(found[key]))
+
+
+def given_lesions(item: Item) -> list[Any]:
+    """Return the lesions that came with an item as JSON, for a hash of the input; nothing where none came."""
+    if item.reference_lesions is None and item.hypothesis_lesions is None:
+        return []
+    both = item.reference_lesions, item.hypothesis_lesions
+    return [given and [given.lesions is None, *map(asdict, given.lesions or ())] for given in both]
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:

@@ -41,13 +41,16 @@ class Emitter:
         only: Sequence[str] = (),
         extra: Mapping[str, float] | None = None,
     ) -> Iterator[ScoreRecord]:
-        """Yield a record per metric of `family`; with `true_rows` also what they gain over `rows`."""
+        """Yield a record per metric of `family`; with `true_rows` also what they gain over `rows`.
+
+        `rows` are of the items `chosen`, of all where that is None.
+        """
         from petct_cli.metrics.statistics import bootstrap_ci, paired_p_value, sum_by_unit
 
         options = self.options
         patients = [item.patient for item in self.input.items]
         if chosen is not None:
-            rows, patients = rows[chosen], [patients[index] for index in chosen]
+            patients = [patients[index] for index in chosen]
         by_patient = sum_by_unit(rows, patients)
         sums = by_patient.sum(0)
         for metric in only or family.metrics():
@@ -75,7 +78,7 @@ class Emitter:
         if control.rows is not None:
             yield from self.scores(family, control.rows, control=control.name, only=control.metrics)
             return
-        sums = family.rows(self.input.items, [item.hypothesis for item in self.input.items]).sum(0)
+        sums = family.rows(self.input.items, [item.answer for item in self.input.items]).sum(0)
         for metric, value in control.values.items():
             n = len(self.input.items) if math.isfinite(value) else 0
             yield self.record(family, metric, value, n, None, {}, sums, control=control.name, note=control.note)

@@ -11,7 +11,7 @@ from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
 from petct_cli.core.records import ProvenanceEntry, SampleScore
 from petct_cli.core.records import Score as ScoreRecord
-from petct_cli.stages.score_input import SystemInput
+from petct_cli.stages.score_input import SystemInput, given_lesions
 from petct_cli.stages.score_records import Emitter, rounded
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ScoredSystem:
     def rows(self, family: Family) -> Floats:
         """Return the sums (items, columns) of `family` for the system's own hypotheses; computed once."""
         if id(family) not in self._rows:
-            self._rows[id(family)] = family.rows(self.input.items, [item.hypothesis for item in self.input.items])
+            self._rows[id(family)] = family.rows(self.input.items, [item.answer for item in self.input.items])
         return self._rows[id(family)]
 
     def samples(self) -> Iterator[SampleScore]:
@@ -61,7 +61,7 @@ class ScoredSystem:
             detail = {
                 key: found
                 for family in (self.families if scored else ())
-                for key, found in family.detail(item, item.hypothesis).items()
+                for key, found in family.detail(item, item.answer).items()
             }
             place += scored
             named: dict[str, Any] = {"system": self.name, "task": item.task, "detail": detail}
@@ -109,7 +109,11 @@ class ScoreRun:
             for group in groups:
                 chosen = [index for index, item in enumerate(system.input.items) if item.group == group]
                 for family in system.families:
-                    yield from emit.scores(family, system.rows(family), group=group, chosen=chosen)
+                    yield from emit.scores(family, system.rows(family)[chosen], group=group, chosen=chosen)
+        answers = [item.answer for item in system.input.items]
+        for family in system.families:
+            for part in family.parts(system.input.items, answers):
+                yield from emit.scores(family, part.rows, group=part.group, chosen=part.chosen, only=part.metrics)
         if self.options.controls:
             yield from self._controls(emit, system)
 
@@ -121,10 +125,12 @@ class ScoreRun:
         alone = float(sum(index is None for index in partner))
         texts: Mapping[str, Sequence[str]] = {
             "template": templates(items),
-            "other_patient": taken_from(partner, [item.reference for item in items]),
-            "shuffled": taken_from(partner, [item.hypothesis for item in items]),
-            "self": [item.reference or "" for item in items],
+            "other_patient": taken_from(partner, [item.right_answer for item in items]),
+            "shuffled": taken_from(partner, [item.answer for item in items]),
+            "self": ["" if item.right_answer is None else item.right_answer for item in items],
         }
+        if not any(item.reference for item in items):
+            texts = {name: found for name, found in texts.items() if name != "template"}  # nothing to make one of
         for control, hypotheses in texts.items():
             for family in system.families:
                 rows = family.rows(items, hypotheses)
@@ -138,6 +144,9 @@ class ScoreRun:
 
 def scored_system(options: Score, name: str | None, read: SystemInput) -> ScoredSystem:
     """Return the system with its families of metrics, nothing computed yet."""
-    inputs = [[item.id, item.patient, item.group, item.reference, item.hypothesis] for item in read.items]
+    inputs = [
+        [item.id, item.patient, item.group, item.reference, item.hypothesis, *given_lesions(item)]
+        for item in read.items
+    ]
     stamp = entry(options.name, options.version, options.content_options(), [sha256_json(inputs)])
     return ScoredSystem(name, read, tuple(options.families()), stamp)
