@@ -135,14 +135,14 @@ class Canonical:
     def _words(self) -> _Words:
         return _Words(self)
 
-    def signature(self) -> str:
-        """Return the choices in sacrebleu's manner: ``case:lower|norm:nfc|tone:unified|...``."""
+    def signature(self, tokens: str | None = "syllable") -> str:
+        """Return the choices in sacrebleu's manner: ``case:lower|norm:nfc|tone:unified|...``, and what `tokens` are."""
         choices = {
             "case": "lower" if self.case else "mixed",
             "norm": "nfc" if self.unicode else "none",
             "tone": "unified" if self.tone else "asis",
             "dec": "point" if self.decimal else "asis",
-            "tok": "syllable",
+            **({"tok": tokens} if tokens else {}),
         }
         return "|".join(f"{name}:{choice}" for name, choice in choices.items())
 
