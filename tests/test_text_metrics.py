@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import orjson
 import pytest
 import sacrebleu
+from conftest import clean_environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -254,6 +257,23 @@ def test_the_ends_are_defined(metric: str) -> None:
     assert 0 <= total(metric, given_pairs) <= 100
     if metric in ("bleu1", "bleu4", "rouge1", "rougeL"):
         assert found[4] == pytest.approx(100)
+
+
+def test_bleu_loads_nothing_heavy_and_comes_before_the_controls() -> None:
+    script = (
+        "import sys\n"
+        "from petct_cli.core.records import AnyRecord\n"
+        "from petct_cli.stages.score import Score\n"
+        "records = [AnyRecord(id=name, reference='gan to', hypothesis='gan') for name in 'ab']\n"
+        "scores = iter(Score(metrics=('bleu4',)).collect(records))\n"
+        "assert next(scores).metric == 'bleu4'\n"
+        "print('petct_cli.metrics.controls' in sys.modules)\n"
+        "assert next(scores).control\n"
+        "heavy = 'torch transformers scipy rich pydicom rapidfuzz sacrebleu rouge_score nltk pyvi SimpleITK'.split()\n"
+        "print(sorted(set(heavy) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=clean_environment())
+    assert done.stdout.splitlines() == ["False", "[]"], done.stderr
 
 
 def test_an_item_without_reference_is_in_no_mean() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 
 from petct_cli.report.normalise import DEFAULT, Canonical
 
@@ -39,7 +38,11 @@ class Tokens:
 
     def signature(self) -> str:
         """Return every choice, and pyvi's version, since another one finds other words."""
-        return self.canonical.signature(self.kind if self.kind == "syllable" else f"pyvi-{version('pyvi')}")
+        if self.kind == "syllable":
+            return self.canonical.signature()
+        from importlib.metadata import version
+
+        return self.canonical.signature(f"pyvi-{version('pyvi')}")
 
     @cached_property
     def _segment(self) -> Callable[[str], str]:
