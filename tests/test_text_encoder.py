@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,13 @@ def test_a_text_against_itself_is_100_however_long(family: BertScoreFamily) -> N
     assert scores(family, [(text, text) for text in texts]) == pytest.approx(np.full((len(texts), 3), 100.0), abs=1e-9)
     rows = family.rows(items_of([(text, text) for text in texts]), texts)
     assert family.counts("bertscore_f1", rows.sum(0)) == {"windowed_texts": 2 * 4}
+
+
+@pytest.mark.real
+def test_each_real_reference_against_itself_is_100(family: BertScoreFamily, real_data: Path) -> None:
+    rows = [orjson.loads(line) for line in (real_data / "vimed" / "reports.jsonl").read_bytes().splitlines()]
+    found = scores(family, [(row["reference"], row["reference"]) for row in rows])
+    assert found == pytest.approx(np.full((len(rows), 3), 100.0), abs=1e-9)
 
 
 def test_an_empty_hypothesis_is_0(family: BertScoreFamily) -> None:

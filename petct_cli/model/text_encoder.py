@@ -144,11 +144,14 @@ def load_text_encoder(source: str, layer: int) -> TextEncoder:
     name = source.removeprefix(FETCH)
     local = not source.startswith(FETCH)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
-        model = AutoModel.from_pretrained(name, local_files_only=local, dtype="float32")
+        # Code that comes with a model is not run, and nobody is asked whether it may.
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local, trust_remote_code=False)
+        model = AutoModel.from_pretrained(name, local_files_only=local, trust_remote_code=False, dtype="float32")
     except (OSError, ValueError, ImportError, KeyError):
-        hint = f"give its folder, or {FETCH}{name} to fetch it from the Hugging Face hub" if local else None
-        raise UsageError("no_text_encoder", f"--bert-model: no text encoder {name} on this machine", hint) from None
+        place, hint = "on the hub", None
+        if local:
+            place, hint = "on this machine", f"give its folder, or {FETCH}{name} to fetch it from the Hugging Face hub"
+        raise UsageError("no_text_encoder", f"--bert-model: no text encoder {name} {place}", hint) from None
     layers = model.config.num_hidden_layers
     if not 0 <= layer <= layers:
         raise UsageError("bad_layer", f"--layer: the model has layers 0 to {layers}")
