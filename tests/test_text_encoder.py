@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from petct_cli.core.errors import UsageError
+from petct_cli.core.records import AnyRecord
 from petct_cli.metrics.bertscore import BertScoreFamily
 from petct_cli.metrics.families import Item
 from petct_cli.model.text_encoder import TextEncoder, joined, load_text_encoder, window_starts
 from petct_cli.report.normalise import DEFAULT
+from petct_cli.stages.score import Score
 from tests.samples import lines
 
 WORDS = ["nốt", "phổi", "phải", "trái", "gan", "không", "thấy", "tăng", "chuyển", "hóa", "hạch", "12", "mm"]
@@ -164,5 +167,25 @@ def test_the_command_scores_with_a_given_model(petct: Any, model_folder: Path) -
     assert by_control["self"]["value"] == 100
     assert by_control[None]["counts"]["windowed_texts"] == 1
     assert f"model:{model_folder.name}|weights:" in by_control[None]["signature"]
-    assert petct("score", "--metrics", "bertscore_f1", stdin=lines(*records)).code == 2
-    assert petct("score", *arguments[:-1], "3", stdin=lines(*records)).code == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--layer", "1"], ["--bert-model", "FOLDER"]])
+def test_without_a_model_or_layer_the_command_says_what_is_missing(
+    petct: Any, model_folder: Path, arguments: list[str]
+) -> None:
+    arguments = [str(model_folder) if argument == "FOLDER" else argument for argument in arguments]
+    done = petct("score", "--metrics", "bertscore_f1", *arguments, stdin=b"")
+    assert done.code == 2
+    assert "--bert-model and --layer" in done.stderr
+
+
+def test_a_model_that_is_not_there_is_told_before_records_are_read(model_folder: Path, tmp_path: Path) -> None:
+    def records() -> Iterator[AnyRecord]:
+        pytest.fail("read a record first")
+        yield
+
+    for model, layer, code in ((tmp_path, 1, "no_text_encoder"), (model_folder, 3, "bad_layer")):
+        stage = Score(metrics=("bertscore_f1",), bert_model=str(model), layer=layer)
+        with pytest.raises(UsageError) as caught:
+            list(stage.collect(records()))
+        assert caught.value.code == code

@@ -53,8 +53,6 @@ class CiderFamily(SampleMeans):
         texts = self._hashes.of([*block.given, *block.wanted])
         score = np.zeros(pairs)
         for text, hashes in texts.ngrams(ORDERS):
-            if not len(hashes):
-                break
             known, rank = np.unique(hashes, return_inverse=True)
             bits = len(known).bit_length()
             kinds, counts = tally(((text % pairs) << (bits + 1)) | (rank << 1) | (text // pairs))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from petct_cli.report.normalise import DEFAULT, Canonical
 
 KINDS = ("syllable", "pyvi")
+_KEPT_TEXTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Tokens:
     def _segment(self) -> Callable[[str], str]:
         from pyvi.ViTokenizer import tokenize
 
-        segment: Callable[[str], str] = tokenize
+        # Slow, and several metrics and controls ask for the same texts.
+        segment: Callable[[str], str] = lru_cache(_KEPT_TEXTS)(tokenize)
         return segment
 
 

@@ -70,6 +70,8 @@ def unify_tone_marks(text: str) -> str:
 
 def compose(text: str) -> str:
     """Return `text` with letters composed (NFC), look-alikes replaced and zero-width characters removed."""
+    if text.isascii():
+        return text
     text = unicodedata.normalize("NFC", text)
     # Translating reads every letter by itself; hardly a text has any of these.
     return text.translate(_LOOKALIKES) if any(chr(letter) in text for letter in _LOOKALIKES) else text

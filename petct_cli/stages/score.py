@@ -87,7 +87,7 @@ class Score:
             raise UsageError("unknown_metric", f"no such metric in preset {self.preset}: {', '.join(unknown)}", known)
         if self.tokens not in KINDS:
             raise UsageError("bad_option", f"--tokens takes {', '.join(KINDS)}")
-        if any(name.startswith("bertscore") for name in self.metrics) and (not self.bert_model or self.layer is None):
+        if self._needs_text_encoder() and (not self.bert_model or self.layer is None):
             hint = "bert_score takes bert-base-multilingual-cased, layer 9, for Vietnamese"
             raise UsageError("no_text_encoder", "BERTScore needs --bert-model and --layer", hint)
 
@@ -112,6 +112,8 @@ class Score:
         InputError
             ``nothing_to_score`` as for `collect`.
         """
+        if self._needs_text_encoder():
+            self._text_encoder()  # whoever writes the records may take hours: what is wrong is said before
         systems = read_items(records, self.fields, self.system)
         if not any(system.items for system in systems.values()):
             raise InputError(
@@ -129,6 +131,9 @@ class Score:
 
         tokens = Tokens(Canonical(**asdict(self.spelling)), self.tokens)
         return build_families(self.metrics, self.preset, MetricOptions(tokens, self._text_encoder))
+
+    def _needs_text_encoder(self) -> bool:
+        return any(name.startswith("bertscore") for name in self.metrics)
 
     def _text_encoder(self) -> TextEncoder:
         from petct_cli.model.text_encoder import load_text_encoder
