@@ -13,12 +13,24 @@ _LESIONS = "Lesions"
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Records with a reference and a hypothesis.")]
 Metrics = Annotated[
     str | None,
-    typer.Option(metavar="NAME,...", help="bleu1..bleu4, rouge1, rougeL, f1_t, f1_tp, f1_tf, f1_tpf, site_f1, ..."),
+    typer.Option(
+        metavar="NAME,...",
+        help="bleu1..bleu4, rouge1, rougeL, chrf, meteor, cider_d, bertscore_f1, f1_t, f1_tp, f1_tf, f1_tpf, ...",
+    ),
 ]
 Preset = Annotated[str, typer.Option(metavar="NAME", help="vi, or vimed: the published recipe, as it is.")]
 AsWritten = Annotated[
     str, typer.Option(metavar="WHAT,...", help="Spelling to take as it is: unicode, tone, case, decimal.")
 ]
+Tokens = Annotated[str, typer.Option(metavar="NAME", help="syllable, or pyvi: the words that it finds.")]
+BertModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH|NAME",
+        help="Model of BERTScore: a folder, or a name in the Hugging Face cache; only hf://NAME is fetched.",
+    ),
+]
+Layer = Annotated[int | None, typer.Option(min=0, metavar="N", help="Layer of --bert-model whose output is compared.")]
 System = Annotated[
     str | None, typer.Option(metavar="NAME", help="Name where a record has no system.", rich_help_panel=_INPUT)
 ]

@@ -14,6 +14,7 @@ from petct_cli.stages.score_run import ScoreRun, scored_system
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Family
+    from petct_cli.model.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Score:
         ``vi`` (right for Vietnamese) or ``vimed`` (the published recipe, as it is).
     spelling
         Switches of the canonical form, for ``vi``.
+    tokens
+        ``syllable``, or ``pyvi`` for the words that it finds.
+    bert_model, layer
+        Text encoder of BERTScore: a folder, the name of a model that is on this machine, or ``hf://NAME``.
     fields
         Where the records keep what is scored.
     system
@@ -59,6 +64,9 @@ class Score:
     metrics: tuple[str, ...] = ()
     preset: str = "vi"
     spelling: Spelling = field(default_factory=Spelling)
+    tokens: str = "syllable"
+    bert_model: str | None = None
+    layer: int | None = None
     fields: Fields = field(default_factory=Fields)
     system: str | None = None
     controls: bool = True
@@ -73,6 +81,7 @@ class Score:
 
     def __post_init__(self) -> None:
         from petct_cli.metrics.registry import PRESETS, unknown_metrics
+        from petct_cli.metrics.tokens import KINDS
 
         if self.preset not in PRESETS:
             raise UsageError("unknown_preset", f"--preset takes {', '.join(PRESETS)}")
@@ -80,6 +89,11 @@ class Score:
         if unknown:
             known = ", ".join(PRESETS[self.preset].metrics)
             raise UsageError("unknown_metric", f"no such metric in preset {self.preset}: {', '.join(unknown)}", known)
+        if self.tokens not in KINDS:
+            raise UsageError("bad_option", f"--tokens takes {', '.join(KINDS)}")
+        if self._needs_text_encoder() and (not self.bert_model or self.layer is None):
+            hint = "bert_score takes bert-base-multilingual-cased, layer 9, for Vietnamese"
+            raise UsageError("no_text_encoder", "BERTScore needs --bert-model and --layer", hint)
 
     def collect(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the scores of every system, in the order in which the systems appear.
@@ -102,6 +116,8 @@ class Score:
         InputError
             ``nothing_to_score`` as for `collect`.
         """
+        if self._needs_text_encoder():
+            self._text_encoder()  # whoever writes the records may take hours: what is wrong is said before
         systems = read_items(records, self.fields, self.system)
         if not any(system.items for system in systems.values()):
             raise InputError(
@@ -114,11 +130,22 @@ class Score:
     def families(self) -> list[Family]:
         """Return the metrics asked for, ready to compute."""
         from petct_cli.metrics.registry import MetricOptions, build_families
+        from petct_cli.metrics.tokens import Tokens
         from petct_cli.report.normalise import Canonical
 
+        tokens = Tokens(Canonical(**asdict(self.spelling)), self.tokens)
         clinical = self.clinical.options() if self.clinical != Clinical() else None
-        options = MetricOptions(Canonical(**asdict(self.spelling)), clinical)
-        return build_families(self.metrics, self.preset, options)
+        return build_families(self.metrics, self.preset, MetricOptions(tokens, clinical, self._text_encoder))
+
+    def _needs_text_encoder(self) -> bool:
+        return any(name.startswith("bertscore") for name in self.metrics)
+
+    def _text_encoder(self) -> TextEncoder:
+        from petct_cli.model.text_encoder import load_text_encoder
+
+        assert self.bert_model is not None
+        assert self.layer is not None
+        return load_text_encoder(self.bert_model, self.layer)
 
     def content_options(self) -> dict[str, Any]:
         """Return the options that change scores, for the records' provenance."""
