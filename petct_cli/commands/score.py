@@ -19,7 +19,7 @@ FilesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="FILE|-", help="Records with a reference and a hypothesis.")
 ]
 MetricsOption = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="bleu1..bleu4, rouge1, rouge2, rougeL, site_f1, size_mae_mm, ...")
+    str | None, typer.Option(metavar="NAME,...", help="bleu4, rougeL, site_f1, size_mae_mm, vqa_closed_accuracy, ...")
 ]
 
 
@@ -35,6 +35,7 @@ def main(
     group_field: Annotated[str, typer.Option(metavar="FIELD", help="Groups that also get scores.")] = "region",
     controls: Annotated[bool, typer.Option(help="Score null controls, too.")] = True,
     bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals and tests.")] = 1000,
+    vqa_tolerance: Annotated[float, typer.Option(min=0, metavar="PCT", help="Of numeric answers, in percent.")] = 10,
     as_written: Annotated[
         str, typer.Option(metavar="WHAT,...", help="Spelling to take as it is: unicode, tone, case, decimal.")
     ] = "",
@@ -49,7 +50,7 @@ def main(
     Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
     count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
     Emits one score record per metric: over all, per group, and per control (template, other_patient, shuffled, self,
-    chance, frequent_site), with 95 % intervals over patients. Text is compared in a canonical Vietnamese form.
+    chance, frequent_site, majority), with 95 % intervals over patients. Text is compared in a canonical form.
 
     Example:
 
@@ -73,6 +74,7 @@ def main(
         controls=controls,
         resamples=bootstrap,
         seed=shared.seed,
+        vqa_tolerance=vqa_tolerance / 100,
     )
     form = ("table" if sys.stdout.isatty() else "jsonl") if output == "auto" else output
     width = shutil.get_terminal_size((120, 24)).columns

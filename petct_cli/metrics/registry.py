@@ -18,9 +18,12 @@ class MetricOptions:
     ----------
     canonical
         Which differences in spelling count as none.
+    vqa_tolerance
+        Share of the right number by which a numeric answer may be off.
     """
 
     canonical: Canonical = field(default_factory=lambda: DEFAULT)
+    vqa_tolerance: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class Entry:
 _TEXT = Entry(("bleu1", "bleu2", "bleu3", "bleu4", "rouge1", "rouge2", "rougeL"), "text:text_family")
 _VIMED = Entry(("bleu4", "rouge1", "rougeL"), "vimed:vimed_family")
 _SITES = Entry(("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r"), "lesion_sites:site_family")
+_VQA = Entry(
+    ("vqa_closed_accuracy", "vqa_macro_f1", "vqa_numeric", "vqa_where", "vqa_how_many", "vqa_open_f1"), "vqa:vqa_family"
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ class Preset:
 
 
 PRESETS = {
-    "vi": Preset((_TEXT, _SITES), ("bleu4", "rouge1", "rougeL", *_SITES.metrics)),
-    "vimed": Preset((_VIMED, _SITES), _VIMED.metrics),
+    "vi": Preset((_TEXT, _SITES, _VQA), ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_VQA.metrics)),
+    "vimed": Preset((_VIMED, _SITES, _VQA), _VIMED.metrics),
 }
 
 

@@ -54,6 +54,8 @@ class Score:
         Of the bootstrap over patients and of the paired test; 0 for neither.
     seed
         Of resampling and shuffling.
+    vqa_tolerance
+        Share of the right number by which a numeric answer may be off.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -66,6 +68,7 @@ class Score:
     controls: bool = True
     resamples: int = 1000
     seed: int = 0
+    vqa_tolerance: float = 0.1
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -104,7 +107,7 @@ class Score:
         inputs = [[item.id, item.patient, item.group, item.reference, item.hypothesis] for item in system.items]
         emit = _Emitter(self, name, system, entry(self.name, self.version, self._options(), [sha256_json(inputs)]))
         own = [item.hypothesis for item in system.items]
-        families = [(family, family.rows(system.items, own)) for family in self._families()]
+        families = [(family, family.rows(system.items, own)) for family in self._families(system.items)]
         for family, rows in families:
             yield from emit.scores(family, rows, own=True)
         groups = list(dict.fromkeys(item.group for item in system.items))
@@ -139,11 +142,16 @@ class Score:
             for own in family.controls(items):
                 yield from emit.family_control(family, own)
 
-    def _families(self) -> list[Family]:
+    def _families(self, items: Sequence[Item]) -> list[Family]:
+        """Return the families asked for; of the default ones those that `items` hold anything for."""
         from petct_cli.metrics.registry import MetricOptions, build_families
         from petct_cli.report.normalise import Canonical
 
-        return build_families(self.metrics, self.preset, MetricOptions(Canonical(**asdict(self.spelling))))
+        options = MetricOptions(Canonical(**asdict(self.spelling)), self.vqa_tolerance)
+        families = build_families(self.metrics, self.preset, options)
+        if self.metrics:
+            return families
+        return build_families([name for one in families for name in one.applicable(items)], self.preset, options)
 
     def _options(self) -> dict[str, Any]:
         from petct_cli.metrics.registry import PRESETS
@@ -172,6 +180,7 @@ class _Emitter:
         true_rows: Floats | None = None,
         only: Sequence[str] = (),
         extra: Mapping[str, float] | None = None,
+        note: str = "",
     ) -> Iterator[ScoreRecord]:
         """Yield a record per metric of `family`; with `true_rows` also what they gain over `rows`."""
         from petct_cli.metrics.statistics import bootstrap_ci, paired_p_value, sum_by_unit
@@ -199,13 +208,22 @@ class _Emitter:
                 counts |= {} if p_value is None else {"p_value": p_value}
             interval = bootstrap_ci(by_patient, value, options.resamples, options.seed)
             yield self.record(
-                family, metric, found, family.size(metric, sums), interval, counts, sums, group=group, control=control
+                family,
+                metric,
+                found,
+                family.size(metric, sums),
+                interval,
+                counts,
+                sums,
+                group=group,
+                control=control,
+                note=note,
             )
 
     def family_control(self, family: Family, control: FamilyControl) -> Iterator[ScoreRecord]:
         """Yield the scores of a control that only `family` has."""
         if control.rows is not None:
-            yield from self.scores(family, control.rows, control=control.name, only=control.metrics)
+            yield from self.scores(family, control.rows, control=control.name, only=control.metrics, note=control.note)
             return
         sums = family.rows(self.input.items, [item.hypothesis for item in self.input.items]).sum(0)
         for metric, value in control.values.items():

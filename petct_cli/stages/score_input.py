@@ -100,7 +100,8 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
                 hypothesis=hypothesis or "",
                 truth=truth,
                 task=_text(value.get("task")),
-                question=_text(value.get("question")),
+                question=_question(value),
+                asked=asked if isinstance(asked := value.get("question"), Mapping) else None,
             )
         )
     for found in systems.values():
@@ -121,6 +122,22 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _question(value: Mapping[str, Any]) -> str | None:
+    """Return the text of a question: the record's own, or in petct's samples the last thing that the user says."""
+    asked = value.get("question")
+    if not isinstance(asked, Mapping):
+        return _text(asked)
+    messages = value.get("messages")
+    texts = [
+        part["text"]
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, Mapping) and message.get("role") == "user" and isinstance(message.get("content"), list)
+        for part in message["content"]
+        if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+    ]
+    return texts[-1] if texts else None
 
 
 def _worded(value: Any) -> str | None:
