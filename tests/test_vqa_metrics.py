@@ -356,6 +356,29 @@ def test_the_default_set_holds_the_kinds_of_question_that_are_there(petct: Any) 
     assert [(one["value"], one["n"]) for one in asked.records] == [(None, 0)]
 
 
+def test_answers_are_exchanged_among_those_to_the_same_question(petct: Any) -> None:
+    asked = [
+        {
+            "id": f"{patient}/{site}",
+            "patient": f"p{patient}",
+            "question": f"Có nốt ở {site} không?" if patient else f"Có nang ở {site} không?",
+            "reference": "Có." if site == "gan" else "Không.",
+            "hypothesis": "Có." if site == "gan" else "Không.",
+        }
+        for patient in range(7)
+        for site in ("gan", "phổi")
+    ]
+    done = petct("score", "--metrics", "vqa_closed_accuracy", stdin=lines(*asked))
+    found = {one.get("control"): one for one in done.records}
+    # Whoever learnt the answer to each question by heart is right and has seen nothing.
+    assert (found[None]["value"], found[None]["n"]) == (100, 14)
+    assert found["shuffled"]["value"] == found["other_patient"]["value"] == 100
+    assert found["shuffled"]["counts"]["image_signal"] == 0
+    # What nobody else was asked is left out, not wrong.
+    assert found["shuffled"]["counts"]["without_partner"] == 2
+    assert found["shuffled"]["n"] == 12
+
+
 def test_reports_get_no_vqa_records(petct: Any) -> None:
     report = {"id": "a", "patient": "p", "reference": "Không thấy nốt phổi.", "hypothesis": "Không thấy nốt phổi."}
     done = petct("score", "--no-controls", stdin=lines(report))

@@ -101,21 +101,30 @@ def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact
     return [chosen.get((item.group, fold_of(item.patient)), ()) for item in items]
 
 
+def _asked(item: Item) -> str:
+    """Return what a question asks, however it is worded; empty for what is no question."""
+    if item.asked is not None:
+        return repr([item.asked.get(key) for key in ("kind", "site", "side")])
+    return DEFAULT(item.question or "")
+
+
 def exchange(items: Sequence[Item], seed: int) -> list[int | None]:
     """Return for each item the index of another patient's item of the same group, None where there is none.
+
+    Answers are exchanged among those to the same question: an answer to another one is wrong whatever the image shows.
 
     Within a group every item is used once where no patient holds more than half of it.
     """
     partner: list[int | None] = [None] * len(items)
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        groups[item.group].append(index)
+        groups[item.group, _asked(item)].append(index)
     for group in sorted(groups):
         members = groups[group]
         sizes = Counter(items[index].patient for index in members)
         if len(sizes) < 2:
             continue
-        rng = np.random.default_rng([seed, int.from_bytes(_hash(group)[:4], "big")])
+        rng = np.random.default_rng([seed, int.from_bytes(_hash("".join(group))[:4], "big")])
         names = sorted(sizes)
         rank = dict(zip(names, rng.permutation(len(names)).tolist(), strict=True))
         # The patients one after the other: moving on by the largest patient's share never lands on the same one.

@@ -114,6 +114,8 @@ class ScoreRun:
             yield from self._controls(emit, system)
 
     def _controls(self, emit: Emitter, system: ScoredSystem) -> Iterator[ScoreRecord]:
+        import numpy as np
+
         from petct_cli.metrics.controls import exchange, taken_from, templates
 
         items = system.input.items
@@ -125,11 +127,17 @@ class ScoreRun:
             "shuffled": taken_from(partner, [item.hypothesis for item in items]),
             "self": [item.reference or "" for item in items],
         }
+        # A question asked of nobody else is left out where another's answer is taken: an empty one loses without a cause.
+        kept = np.array(
+            [index is not None or not (item.question or item.asked) for index, item in zip(partner, items, strict=True)]
+        )
         for control, hypotheses in texts.items():
+            exchanged = control in ("other_patient", "shuffled")
             for family in system.families:
                 rows = family.rows(items, hypotheses)
-                against = system.rows(family) if control == "shuffled" else None
-                extra = {"without_partner": alone} if control in ("other_patient", "shuffled") else {}
+                rows = rows * kept[:, None] if exchanged else rows
+                against = system.rows(family) * kept[:, None] if control == "shuffled" else None
+                extra = {"without_partner": alone} if exchanged else {}
                 yield from emit.scores(family, rows, control=control, true_rows=against, extra=extra)
         for family in system.families:
             for own in family.controls(items):
