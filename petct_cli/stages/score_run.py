@@ -127,7 +127,7 @@ class ScoreRun:
             "shuffled": taken_from(partner, [item.hypothesis for item in items]),
             "self": [item.reference or "" for item in items],
         }
-        # A question asked of nobody else is left out where another's answer is taken: an empty one loses without a cause.
+        # A question asked of nobody else is left out where another's answer is taken: an empty one loses for no reason.
         kept = np.array(
             [index is not None or not (item.question or item.asked) for index, item in zip(partner, items, strict=True)]
         )
