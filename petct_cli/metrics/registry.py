@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from petct_cli.metrics.families import Family
 from petct_cli.report.normalise import DEFAULT, Canonical
+
+if TYPE_CHECKING:
+    from petct_cli.metrics.clinical_options import ClinicalOptions
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,13 @@ class MetricOptions:
         Which differences in spelling count as none.
     vqa_tolerance
         Share of the right number by which a numeric answer may be off.
+    clinical
+        Of the clinical metrics; None for the defaults.
     """
 
     canonical: Canonical = field(default_factory=lambda: DEFAULT)
     vqa_tolerance: float = 0.1
+    clinical: ClinicalOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,27 @@ _VIMED = Entry(("bleu4", "rouge1", "rougeL"), "vimed:vimed_family")
 _SITES = Entry(("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r"), "lesion_sites:site_family")
 _VQA = Entry(
     ("vqa_closed_accuracy", "vqa_macro_f1", "vqa_numeric", "vqa_where", "vqa_how_many", "vqa_open_f1"), "vqa:vqa_family"
+)
+_F1 = Entry(("f1_t", "f1_tp", "f1_tf", "f1_tpf"), "clinical:f1_family")
+_ERRORS = Entry(
+    (
+        "omitted_lesions",
+        "hallucinated_lesions",
+        "omitted_per_report",
+        "hallucinated_per_report",
+        "laterality_errors",
+        "lesion_size_mae_mm",
+        "lesion_size_within",
+        "lesion_suv_mae",
+        "lesion_suv_within",
+        "abnormal_accuracy",
+        "abnormal_sensitivity",
+        "abnormal_specificity",
+        "roi_f1_rules",
+        "roiq_rules",
+        "weighted_errors",
+    ),
+    "clinical_errors:error_family",
 )
 
 
@@ -56,8 +84,11 @@ class Preset:
 
 
 PRESETS = {
-    "vi": Preset((_TEXT, _SITES, _VQA), ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_VQA.metrics)),
-    "vimed": Preset((_VIMED, _SITES, _VQA), _VIMED.metrics),
+    "vi": Preset(
+        (_TEXT, _SITES, _F1, _ERRORS, _VQA),
+        ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_F1.metrics, *_VQA.metrics),
+    ),
+    "vimed": Preset((_VIMED, _SITES, _F1, _ERRORS, _VQA), _VIMED.metrics),
 }
 
 
