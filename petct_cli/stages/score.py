@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
 from petct_cli.stages.score_input import Fields, read_items
-from petct_cli.stages.score_run import ScoreRun, scored_system
+from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Family, Item
@@ -108,7 +108,7 @@ class Score:
                 f"no record has a {self.fields.reference} or lesions",
                 "name the fields with --reference-field and --hypothesis-field",
             )
-        return ScoreRun(self, tuple(scored_system(self, name, read) for name, read in systems.items() if read.items))
+        return score_run(self, systems)
 
     def families(self, items: Sequence[Item]) -> list[Family]:
         """Return the metrics asked for, ready to compute; of the default ones those that `items` hold anything for."""
