@@ -379,6 +379,22 @@ def test_answers_are_exchanged_among_those_to_the_same_question(petct: Any) -> N
     assert found["shuffled"]["n"] == 12
 
 
+def test_a_frequent_answer_is_no_stock_sentence(petct: Any) -> None:
+    report = {
+        "task": "report",
+        "reference": "Không thấy nốt phổi. Bắt xạ sinh lý ở não.",
+        "hypothesis": "Bắt xạ sinh lý ở não.",
+    }
+    reports = [{"id": f"r{n}", "patient": f"p{n}", **report} for n in range(6)]
+    mixed = petct("score", stdin=lines(*reports, *records()))
+    stock = [one for one in mixed.records if one.get("control") == "stock_removed"]
+    assert stock
+    assert not [one for one in stock if one["metric"].startswith("vqa")]
+    assert {one["counts"]["stock_sentences"] for one in stock} == {2}
+    alone = petct("score", stdin=lines(*records()))
+    assert not [one for one in alone.records if one.get("control") == "stock_removed"]
+
+
 def test_reports_get_no_vqa_records(petct: Any) -> None:
     report = {"id": "a", "patient": "p", "reference": "Không thấy nốt phổi.", "hypothesis": "Không thấy nốt phổi."}
     done = petct("score", "--no-controls", stdin=lines(report))

@@ -126,8 +126,10 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
     """Take out of both sides the sentences that stand in the references of at least 5 % (and 3) of the patients.
 
     Sentences are compared as canonical tokens, so that punctuation and spelling do not tell two apart. What is left
-    is what differs between patients: the part that must come from the image.
+    is what differs between patients: the part that must come from the image. Questions are left out, as if they had no
+    reference: a frequent answer is an answer.
     """
+    items = [replace(item, reference=None, question=None, asked=None) if _asked(item) else item for item in items]
     cut: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
 
     def sentences(text: str) -> list[tuple[str, tuple[str, ...]]]:

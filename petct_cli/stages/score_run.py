@@ -203,9 +203,13 @@ class ScoreRun:
             "stock_token_share": stock.share,
             "emptied_references": float(stock.emptied),
         }
-        for family in system.families:
-            rows = family.rows(stock.items, stock.hypotheses)
-            yield from emit.scores(family, rows, control="stock_removed", extra=found, note=STOCK_RULE)
+        if any(item.reference for item in stock.items):
+            for family in system.families:
+                if left := family.applicable(stock.items):
+                    rows = family.rows(stock.items, stock.hypotheses)
+                    yield from emit.scores(
+                        family, rows, control="stock_removed", only=left, extra=found, note=STOCK_RULE
+                    )
         for family in system.families:
             for own in family.controls(items):
                 yield from emit.family_control(family, own, system.rows(family))
