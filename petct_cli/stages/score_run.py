@@ -203,7 +203,7 @@ class ScoreRun:
             "stock_token_share": stock.share,
             "emptied_references": float(stock.emptied),
         }
-        if any(item.reference for item in stock.items):
+        if stock.emptied or any(item.reference for item in stock.items):
             for family in system.families:
                 if left := family.applicable(stock.items):
                     rows = family.rows(stock.items, stock.hypotheses)
