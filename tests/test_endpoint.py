@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from petct_cli.core.endpoint import KEY_VARIABLE, AnswerError, Endpoint, EndpointError, Prompt
 from petct_cli.core.errors import PetctError, UsageError
 from petct_cli.report.llm_lesions import EndpointExtractor
+from tests.samples import lines
 
 REPORT = "Nốt thùy trên phổi phải kích thước 12 x 9 mm, tăng chuyển hóa FDG (SUVmax: 3,2). Gan không thấy tổn thương."
 NODULE = {
@@ -378,3 +379,61 @@ def test_a_drip_does_not_outlast_the_timeout() -> None:
         assert code_of(lambda: asked.ask(ASKED, "?", Shape)) == "answer_missing"
         stop.set()
         thread.join()
+
+
+SCORED = [
+    {"id": "a", "patient": "p", "reference": REPORT, "hypothesis": REPORT},
+    {"id": "b", "patient": "q", "reference": "Nốt ở gan.", "hypothesis": "Nốt gan."},
+]
+
+
+def test_score_reads_lesions_by_the_endpoint(petct: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "sk-none-of-yours")
+    right, cut = Reply(completion({"lesions": [NODULE]})), Reply(completion({"lesions": []}, "length"))
+    options = ["--metrics", "f1_tp,bleu4", "--no-controls", "--extractor-model", "model-x"]
+    with serving(right, cut) as server:
+        options += ["--extractor-url", server.url, "--extractor-cache", str(tmp_path / "answers")]
+        done = petct("score", *options, stdin=lines(*SCORED))
+        # Three texts: the first is reference and hypothesis alike.
+        assert len(server.requests) == 3
+        again = petct("score", *options, stdin=lines(*SCORED))
+        assert len(server.requests) == 3
+    assert done.code == 0, done.stderr
+    assert again.stdout == done.stdout
+    found = {one["metric"]: one for one in done.records}
+    assert found["f1_tp"]["value"] == 100
+    assert found["f1_tp"]["counts"]["reports"] == 1
+    assert found["f1_tp"]["counts"]["reference_extraction_failed"] == 1
+    assert found["f1_tp"]["counts"]["extraction_failed"] == 1
+    assert "extractor:llm-model-x-prompt." in found["f1_tp"]["signature"]
+    assert found["bleu4"]["n"] == 2
+    for place in (str(tmp_path), "sk-none", "127.0.0.1"):
+        assert place not in done.stdout.decode()
+    assert "sk-none" not in done.stderr
+
+
+def test_score_by_the_rules_has_other_provenance(petct: Any) -> None:
+    with serving(Reply(completion({"lesions": []}))) as server:
+        one = petct(
+            "score", "--metrics", "f1_tp", "--extractor-url", server.url, "--extractor-model", "m", stdin=lines(*SCORED)
+        )
+    other = petct("score", "--metrics", "f1_tp", stdin=lines(*SCORED))
+    assert one.records[0]["provenance"][-1]["options_sha256"] != other.records[0]["provenance"][-1]["options_sha256"]
+    assert "extractor:rules-vi" in other.records[0]["signature"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--extractor-url", "http://127.0.0.1:1"], "bad_option"),
+        (["--extractor-model", "m"], "bad_option"),
+        (["--extractor-remote"], "bad_option"),
+        (["--extractor-url", "https://api.example.org/v1", "--extractor-model", "m"], "remote_endpoint"),
+        (["--extractor-url", "nowhere", "--extractor-model", "m"], "bad_endpoint"),
+    ],
+)
+def test_score_refuses_half_an_extractor(petct: Any, options: list[str], code: str) -> None:
+    done = petct("score", *options, stdin=lines(*SCORED))
+    assert done.code == 2
+    assert done.stdout == b""
+    assert code == "bad_option" or "machine" in done.stderr or "endpoint" in done.stderr

@@ -279,7 +279,7 @@ def test_where_needs_organ_and_side_and_naming_everything_does_not_help() -> Non
     assert score("vqa_where", item(asked, "Ở phổi phải.", "Nằm ở phổi.")) == 0
     assert score("vqa_where", item(asked, "Ở phổi.", "Nằm ở phổi trái.")) == 100
     everything = "Ở gan, lách, phổi phải, phổi trái và hạch nách hai bên."
-    assert score("vqa_where", item(asked, "Ở phổi phải.", everything)) < 30
+    assert score("vqa_where", item(asked, "Ở phổi phải.", everything)) < 35
 
 
 REFERENCES = st.sampled_from(

@@ -29,6 +29,10 @@ def main(
     controls: opt.Controls = True,
     bootstrap: opt.Bootstrap = 1000,
     vqa_tolerance: opt.VqaTolerance = 10,
+    extractor_url: opt.ExtractorUrl = None,
+    extractor_model: opt.ExtractorModel = None,
+    extractor_cache: opt.ExtractorCache = None,
+    extractor_remote: opt.ExtractorRemote = False,
     per_sample: opt.PerSample = False,
     output: opt.Format = "auto",
     *,
@@ -47,6 +51,7 @@ def main(
     """
     from petct_cli.stages.score import Score, Spelling
     from petct_cli.stages.score_input import Fields, InputCheck, file_names, named
+    from petct_cli.stages.score_lesions import endpoint_extractor
     from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
@@ -63,6 +68,9 @@ def main(
         resamples=bootstrap,
         seed=shared.seed,
         vqa_tolerance=vqa_tolerance / 100,
+        extractor=endpoint_extractor(
+            extractor_url, extractor_model, extractor_cache, remote=extractor_remote, seed=shared.seed
+        ),
         per_sample=per_sample,
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Literal
 
 from petct_cli.report.measures import find_measures
@@ -21,7 +22,7 @@ from petct_cli.report.normalise import TOKEN, fold
 from petct_cli.report.places import find_positions
 from petct_cli.report.sections import split_sentences
 from petct_cli.report.sites import sides_of
-from petct_cli.report.vocabulary import load_vocabulary
+from petct_cli.report.vocabulary import Mention, load_vocabulary
 
 ANSWER_RULES_VERSION = "1"
 """Belongs in the signature of every score that rests on these rules."""
@@ -30,6 +31,7 @@ Polarity = Literal["yes", "no"]
 Where = frozenset[tuple[str, str | None]]
 _ORNAMENT = " \t\r\n*_#>\"'“”«»`•-–—"
 _ALTERNATIVES = re.compile(r",|\b(?:hoặc|hay|và)\b")
+_JOINT = re.compile(r",|\b(?:và|hoặc|hay|and|or)\b")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\d)")
 
 
@@ -75,7 +77,8 @@ def load_rules() -> _Rules:
     numbers = table["numbers"]
     words: dict[str, int] = {fold(word): value for word, value in numbers["words"].items()}
     any_word = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    heads = load_vocabulary().heads.pattern
+    terms = load_vocabulary().terms.values()
+    heads = sorted({" ".join(words) for found in terms for words, term in found if term.kind}, key=len, reverse=True)
     return _Rules(
         kinds={kind: re.compile(pattern) for kind, pattern in table["kinds"].items()},
         polarity={name: re.compile(value) for name, value in table["polarity"].items() if isinstance(value, str)},
@@ -85,7 +88,7 @@ def load_rules() -> _Rules:
         units=tuple((re.compile(pattern), unit) for pattern, unit in numbers["units"]),
         counts=re.compile(
             rf"(?<![\w.])(?P<number>\d+|{any_word})(?P<range>\s*(?:-|–|đến|hoặc|hay|to|or)\s*(?:\d+|{any_word}))?\s+"
-            rf"(?:{heads}|{numbers['counted']})"
+            rf"(?:{'|'.join(map(re.escape, heads))}|{numbers['counted']})\b"
         ),
         number_words=words,
         vague=re.compile(numbers["vague"]),
@@ -267,8 +270,18 @@ def _places(text: str) -> Where:
         for clause in re.split(r";|\bnhưng\b|\btuy nhiên\b|\bmà\b|\bchỉ\b|\bbut\b", fold(sentence)):
             if rules.denied.search(clause):
                 continue
-            heads = list(words.heads.finditer(clause))
-            for position in find_positions(clause, words).of_lesion(heads):
-                where = position.site or position.organ
+            mentions = words.mentions(clause)
+            heads = [one for one in mentions if one.term.kind]
+            with_nodes = _organs_with_nodes(clause, mentions)
+            for position in find_positions(clause, words, mentions).of_lesion(heads):
+                own = None if position.organ in with_nodes else words.sites.get(position.organ)
+                where = own or position.site or position.organ
                 found.update((where, side) for side in sides_of(where, position.side))
     return frozenset(found)
+
+
+def _organs_with_nodes(clause: str, mentions: Sequence[Mention]) -> set[str | None]:
+    """Return the organs whose nodes are meant: in a list ("hạch nách và gan") only those that the word stands with."""
+    joints = [0, *(match.start() for match in _JOINT.finditer(clause)), len(clause)]
+    parts = [[one.term for one in mentions if start <= one.span[0] < end] for start, end in pairwise(joints)]
+    return {term.organ for part in parts if any(one.kind == "node" for one in part) for term in part}

@@ -28,6 +28,7 @@ from petct_cli.metrics.answers import (
 )
 from petct_cli.metrics.families import Family, FamilyControl, Floats, Item
 from petct_cli.metrics.ngrams import rouge_n
+from petct_cli.report.lesions import EXTRACTOR_VERSION
 from petct_cli.report.normalise import DEFAULT, Canonical, fold
 from petct_cli.report.sites import sides_of
 
@@ -203,6 +204,8 @@ class VqaFamily(Family):
         own = _SIGNATURES[metric]
         if metric == "vqa_numeric":
             own += f"|tol:{self.tolerance * 100:g}%"
+        if metric == "vqa_where":
+            own += f"|extractor:rules-vi-{EXTRACTOR_VERSION}"
         if metric == "vqa_open_f1":
             return f"{own}|{self.canonical.signature()}|kind:record-or-rules-{ANSWER_RULES_VERSION}"
         return f"{own}|unread:wrong|answers:rules-{ANSWER_RULES_VERSION}"

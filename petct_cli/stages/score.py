@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
@@ -13,6 +13,7 @@ from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Family, Item
+    from petct_cli.report.llm_lesions import EndpointExtractor
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Score:
         Of resampling and shuffling.
     vqa_tolerance
         Share of the right number by which a numeric answer may be off.
+    extractor
+        What reads lesions for the clinical metrics in place of the rules; None for the rules.
     per_sample
         Whether to emit a record for each sample first.
 
@@ -64,6 +67,7 @@ class Score:
     resamples: int = 1000
     seed: int = 0
     vqa_tolerance: float = 0.1
+    extractor: EndpointExtractor | None = None
     per_sample: bool = False
 
     name: ClassVar[str] = "score"
@@ -115,7 +119,13 @@ class Score:
         from petct_cli.metrics.registry import MetricOptions, build_families
         from petct_cli.report.normalise import Canonical
 
-        options = MetricOptions(Canonical(**asdict(self.spelling)), self.vqa_tolerance)
+        clinical = None
+        if self.extractor is not None:
+            from petct_cli.metrics.clinical_options import ClinicalOptions
+            from petct_cli.metrics.endpoint_lesions import EndpointLesions
+
+            clinical = ClinicalOptions(extractor=EndpointLesions(self.extractor))
+        options = MetricOptions(Canonical(**asdict(self.spelling)), self.vqa_tolerance, clinical)
         families = build_families(self.metrics, self.preset, options)
         if self.metrics:
             return families
@@ -125,5 +135,7 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in asdict(self).items() if name != "per_sample"}
+        kept = {name: value for name, value in asdict(replace(self, extractor=None)).items() if name != "per_sample"}
+        if self.extractor is not None:
+            kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
         return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}
