@@ -31,6 +31,7 @@ Polarity = Literal["yes", "no"]
 Where = frozenset[tuple[str, str | None]]
 _ORNAMENT = " \t\r\n*_#>\"'“”«»`•-–—"
 _ALTERNATIVES = re.compile(r",|\b(?:hoặc|hay|và)\b")
+_ABOUT_SUV, _ABOUT_SIZE = re.compile(r"\bsuv|g/ml"), re.compile(r"\b(?:kích thước|đường kính|size|diameter)\b")
 _JOINT = re.compile(r",|\b(?:và|hoặc|hay|and|or)\b")
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\d)")
 
@@ -171,15 +172,22 @@ def _of_statement(sentence: str, asked: str) -> str | None:
                     # "No node without uptake" may mean either.
                     before = rules.marks.first(clause[: denied.start()])
                     return "unsure" if before == "no" else "no"
-                return rules.marks.first(clause) or "yes"
+                return rules.marks.first(clause) or _unmarked(clause, topic)
         return _first_mark(clauses, about_uptake=True)
     topic = " ".join(words["qualifiers"].sub(" ", _ALTERNATIVES.split(topic)[0]).split())
     if what and topic and not words["adverbial"].match(topic):
         for clause in clauses:
             if re.search(rf"\b{re.escape(topic)}\b", clause):
                 found = rules.marks.first(clause, _bare_uptake(clause))
-                return found or ("unsure" if words["normal"].search(clause) else "yes")
+                return found or _unmarked(clause, topic)
     return _first_mark(clauses, about_uptake=not asked)
+
+
+def _unmarked(clause: str, topic: str) -> str:
+    """Return what a clause says that names what was asked and neither affirms nor denies it: that it is there."""
+    words = load_rules().polarity
+    other = any(words[name].search(clause) and not words[name].search(topic) for name in ("normal", "about_less"))
+    return "unsure" if other else "yes"
 
 
 def _bare_uptake(clause: str) -> list[tuple[int, int]]:
@@ -214,7 +222,7 @@ def size_mm(text: str, unit: str | None = None) -> float | None:
     """
     folded = _measurable(text)
     measured = find_measures(folded).size_mm
-    if measured is not None or unit not in ("mm", "cm"):
+    if measured is not None or unit not in ("mm", "cm") or _ABOUT_SUV.search(folded):
         return measured
     number = _lone_number(folded)
     return None if number is None else number * (10 if unit == "cm" else 1)
@@ -224,13 +232,15 @@ def suv_max(text: str) -> float | None:
     """Return the first SUVmax in an answer; a number alone in its first sentence is one."""
     folded = _measurable(text)
     measured = find_measures(folded).suv_max
-    return _lone_number(folded) if measured is None else measured
+    return _lone_number(folded) if measured is None and not _ABOUT_SIZE.search(folded) else measured
 
 
 def _lone_number(folded: str) -> float | None:
     sentence = next(iter(split_sentences(folded)), "")
     numbers = [
-        match for match in _NUMBER.finditer(sentence) if not re.match(r"\s*(?:mm|cm|%|/)", sentence[match.end() :])
+        match
+        for match in _NUMBER.finditer(sentence)
+        if not re.match(r"\s*(?:mm|cm|%|/|[x×*])", sentence[match.end() :])
     ]
     if len(numbers) != 1 or load_rules().vague.search(sentence[: numbers[0].start()]):
         return None
@@ -246,11 +256,15 @@ def count(text: str) -> int | None:
     if bare.isdigit() or bare in rules.number_words:
         return int(bare) if bare.isdigit() else rules.number_words[bare]
     sentence = next(iter(split_sentences(folded)), "")
-    found = next((match for match in rules.counts.finditer(sentence) if match["number"] not in ("không", "no")), None)
-    if found is not None and not rules.zero.match(sentence):
-        if found["range"] or rules.vague.search(sentence[: found.start()]):
+    counted = [match for match in rules.counts.finditer(sentence) if match["number"] not in ("không", "no")]
+    if counted and not rules.zero.match(sentence):
+        if any(match["range"] or rules.vague.search(sentence[: match.start()]) for match in counted):
             return None
-        return int(number) if (number := found["number"]).isdigit() else rules.number_words[number]
+        whole, *parts = [
+            int(number) if (number := match["number"]).isdigit() else rules.number_words[number] for match in counted
+        ]
+        # "3 nốt: 2 nốt ở phổi, 1 nốt ở gan" says three; "2 hạch và 1 nốt" leaves the sum to the reader.
+        return whole if not parts or whole == sum(parts) else None
     if rules.zero.match(sentence) or rules.polarity["no_alone"].match(sentence):
         return 0
     lone = _lone_number(folded)
