@@ -17,9 +17,11 @@ from typing import Any
 from petct_cli.metrics.clinical_lesions import UPTAKE, ClinicalLesion, Lesions, Place, RuleExtractor, normal_places
 from petct_cli.report.measures import find_measures
 from petct_cli.report.normalise import fold
+from petct_cli.report.sites import load_sites
 from petct_cli.report.vocabulary import load_vocabulary
 
 _SIDES = ("left", "right", "bilateral")
+_DEEPEST = 3
 
 
 def read_lesions(value: Any) -> Lesions | None:
@@ -57,41 +59,57 @@ def _words() -> _Words:
 
 
 def _read_lesion(given: Mapping[str, Any]) -> ClinicalLesion:
-    told: dict[str, list[Any]] = {}
-    for what, answer in _answers(given):
-        told.setdefault(what, []).append(answer)
-    words = {
-        what: [text for answer in told.get(what, ()) if (text := _text(answer))] for what in ("kind", "place", "side")
-    }
-    kind, places = _kind_and_places(", ".join(words["kind"]), ", ".join(words["place"]), _side(words["side"]))
+    told = _told(given)
+    kind = ", ".join(filter(None, map(_text, told.get("kind", ()))))
+    read = [_kind_and_places(kind, *place) for place in _places(told) or [("", None)]]
     sizes = [size for answer in told.get("size", ()) if (size := _measure(answer, "size")) is not None]
     suvs = [suv for answer in told.get("suv", ()) if (suv := _measure(answer, "suv")) is not None]
     uptakes = [uptake for answer in told.get("fdg", ()) if (uptake := _uptake(answer)) is not None]
     return ClinicalLesion(
-        kind=kind,
-        places=places,
+        kind=next((kind for kind, _ in read if kind is not None), None),
+        places=normal_places(place for _, places in read for place in places),
         fdg=uptakes[0] if uptakes else None,
         size_mm=max(sizes, default=None),
         suv_max=max(suvs, default=None),
     )
 
 
-def _answers(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield (what, answer), with lists and what is nested taken apart."""
+def _told(given: Mapping[str, Any]) -> dict[str, list[Any]]:
+    told: dict[str, list[Any]] = {}
+    for what, answer in _answers(given):
+        told.setdefault(what, []).append(answer)
+    return told
+
+
+def _places(told: Mapping[str, list[Any]], whole: str | None = None) -> list[tuple[str, str | None]]:
+    """Return (words of a place, side) as they were answered; a place with a side of its own keeps it."""
+    sides = [fold(text) for answer in told.get("side", ()) if (text := _text(answer))]
+    side = next((text for text in sides if text in _SIDES), whole)
+    places: list[tuple[str, str | None]] = []
+    for answer in told.get("place", ()):
+        if isinstance(answer, Mapping):
+            inner = {
+                what: [one for one in found if not isinstance(one, Mapping)] for what, found in _told(answer).items()
+            }
+            places += _places(inner, side)
+        elif text := _text(answer):
+            places.append((text, side))
+    return places
+
+
+def _answers(given: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield (what, answer), with lists and what is nested taken apart; nobody nests deeper than some levels."""
     for key, answer in given.items():
         name = fold(str(key)).strip()
         fitting = [
             (len(begin), what) for what, begins in _words().keys.items() for begin in begins if name.startswith(begin)
         ]
         what = max(fitting)[1] if fitting else None
-        if isinstance(answer, Mapping):
-            yield from _answers(answer)
-        elif what is not None and what != "nested":
-            for one in answer if isinstance(answer, list) else [answer]:
-                if isinstance(one, Mapping):
-                    yield from _answers(one)
-                else:
-                    yield what, one
+        for one in answer if isinstance(answer, list) else [answer]:
+            if isinstance(one, Mapping) and what != "place":
+                yield from _answers(one, depth + 1) if depth < _DEEPEST else ()
+            elif what is not None and what != "nested":
+                yield what, one
 
 
 def _text(answer: Any) -> str:
@@ -100,19 +118,10 @@ def _text(answer: Any) -> str:
     return "" if fold(text).strip(" .") in _words().unstated else text
 
 
-def _side(texts: list[str]) -> str | None:
-    folded = [fold(text) for text in texts]
-    return next((text for text in folded if text in _SIDES), None)
-
-
 @lru_cache(maxsize=65536)
 def _kind_and_places(kind: str, place: str, side: str | None) -> tuple[str | None, tuple[Place, ...]]:
     """Return type and places from the words of a report, or from keys of the vocabulary."""
-    vocabulary = load_vocabulary()
-    kinds = set(vocabulary.kind_of.values())
-    organs = {one.organ for one in vocabulary.place_of.values()} | {
-        site for one in vocabulary.place_of.values() for site in (one.site, one.node) if site
-    }
+    kinds, organs = _vocabulary()
     keys = [part.strip() for part in place.split(",")]
     if place and all(key in organs for key in keys):
         known: tuple[str | None, tuple[Place, ...]] = (None, normal_places((key, side) for key in keys))
@@ -122,6 +131,14 @@ def _kind_and_places(kind: str, place: str, side: str | None) -> tuple[str | Non
     found = _of_words("" if kind in kinds else kind, place)
     places = found[1] if side is None else normal_places((organ, one or side) for organ, one in found[1])
     return (kind if kind in kinds else found[0]), places
+
+
+@cache
+def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the kinds and the organs and sites that the extractor knows, by their keys."""
+    terms = [term for found in load_vocabulary().terms.values() for _, term in found]
+    organs = {term.organ for term in terms if term.organ is not None}
+    return frozenset(term.kind for term in terms if term.kind is not None), frozenset({*organs, *load_sites()})
 
 
 def _of_words(kind: str, place: str) -> tuple[str | None, tuple[Place, ...]]:
@@ -155,9 +172,9 @@ def _measure(answer: Any, what: str) -> float | None:
 
 
 def _uptake(answer: Any) -> str | None:
+    if isinstance(answer, str) and answer in UPTAKE:
+        return answer
     text = fold(_text(answer))
-    if text in UPTAKE:
-        return text
     if not text:
         return None
     if text.startswith(_words().fdg_none):
