@@ -278,7 +278,7 @@ def of_gpt(entry: dict[str, Any]) -> dict[str, Any]:
         "size": find_measures(fold(str(get(entry, "kích thước")))).size_mm,
         "suv": float(number.group().replace(",", ".")) if number else None,
         "side": frozenset(sides[0] or sides[1]) or None,
-        "fdg": "increased" if fold(str(get(uptake, "tăng"))).startswith("có") else None,
+        "fdg": "increased" if re.match("có|tăng", fold(str(get(uptake, "tăng")))) else None,
         "words": Counter(DEFAULT.tokens(f"{shape} {place}")),
     }
 

@@ -11,7 +11,8 @@ _INPUT, _LESIONS, _CHECKS, _OUTPUT = "What is scored", "Lesions", "Controls and 
 
 Files = Annotated[list[str] | None, typer.Argument(metavar="FILE|-", help="Records with a reference and a hypothesis.")]
 Metrics = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="bleu4, rougeL, site_f1, size_mae_mm, vqa_closed_accuracy, ...")
+    str | None,
+    typer.Option(metavar="NAME,...", help="bleu1..bleu4, rougeL, f1_t, f1_tp, site_f1, vqa_closed_accuracy, ..."),
 ]
 Preset = Annotated[str, typer.Option(metavar="NAME", help="vi, or vimed: the published recipe, as it is.")]
 AsWritten = Annotated[
@@ -26,6 +27,37 @@ PatientField = Annotated[str, typer.Option(metavar="FIELD", help="Unit of resamp
 GroupField = Annotated[
     str,
     typer.Option(metavar="FIELD", help="Groups that also get scores.", rich_help_panel=_INPUT),
+]
+LesionFields = Annotated[
+    str,
+    typer.Option(
+        metavar="FIELD,FIELD",
+        help="Lesion lists of the reference and the hypothesis; they count in place of what the texts state.",
+        rich_help_panel=_INPUT,
+    ),
+]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Count lesions there only: head_neck, chest, abdomen_pelvis, musculoskeletal.",
+        rich_help_panel=_LESIONS,
+    ),
+]
+Tolerance = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME=SHARE,...",
+        help="What is the same still: position=0.5 (of all places named), size=20%, suv=20%.",
+        rich_help_panel=_LESIONS,
+    ),
+]
+Severity = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Weights of errors (TOML) in place of petct's own.", rich_help_panel=_LESIONS),
+]
+ByOrgan = Annotated[
+    bool, typer.Option("--by-organ", help="Score the lesions of each organ, too.", rich_help_panel=_LESIONS)
 ]
 Controls = Annotated[bool, typer.Option(help="Score null controls, too.", rich_help_panel=_CHECKS)]
 Bootstrap = Annotated[

@@ -26,6 +26,11 @@ def main(
     hypothesis_field: opt.HypothesisField = "hypothesis",
     patient_field: opt.PatientField = "patient",
     group_field: opt.GroupField = "region",
+    lesion_fields: opt.LesionFields = "reference_lesions,hypothesis_lesions",
+    scope: opt.Scope = None,
+    tolerance: opt.Tolerance = "",
+    severity: opt.Severity = None,
+    by_organ: opt.ByOrgan = False,
     controls: opt.Controls = True,
     bootstrap: opt.Bootstrap = 1000,
     vqa_tolerance: opt.VqaTolerance = 10,
@@ -50,14 +55,15 @@ def main(
         petct generate samples.jsonl --model model | petct score --format md
     """
     from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_input import Fields, InputCheck, file_names, named
+    from petct_cli.stages.score_clinical import read_choices
+    from petct_cli.stages.score_input import InputCheck, file_names, named, named_fields
     from petct_cli.stages.score_lesions import endpoint_extractor
     from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
     if not kept <= {"unicode", "tone", "case", "decimal"}:
         raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
-    fields = Fields(reference_field, hypothesis_field, patient_field, group_field)
+    fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
         preset=preset,
@@ -68,10 +74,9 @@ def main(
         resamples=bootstrap,
         seed=shared.seed,
         vqa_tolerance=vqa_tolerance / 100,
-        extractor=endpoint_extractor(
-            extractor_url, extractor_model, extractor_cache, remote=extractor_remote, seed=shared.seed
-        ),
+        extractor=endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed),
         per_sample=per_sample,
+        clinical=read_choices(scope, tolerance, severity, by_organ),
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns

@@ -105,14 +105,14 @@ class ClinicalF1Family(Family):
     def detail(self, item: Item, hypothesis: str) -> dict[str, Any]:
         """Return the lesions of both sides, which is which, and the hits of each F1."""
         sides, shared = lesion_reader(self.options).read(item, hypothesis)
-        told = compared(sides, shared, self.options)
+        told = {"clinical": compared(sides, shared, self.options)}
         if sides is not None:
             agree = agreement(sides.true, sides.said, self.options.tolerance)
             found = {metric: count_f1(metric, sides.true, sides.said, agree) for metric in self.wanted}
-            told["f1"] = {
+            told["clinical_f1"] = {
                 metric: {"pairs": one.pairs, "tp": one.tp, "fp": one.fp, "fn": one.fn} for metric, one in found.items()
             }
-        return {"clinical": told}
+        return told
 
 
 def f1_family(wanted: tuple[str, ...], options: MetricOptions) -> ClinicalF1Family:

@@ -39,13 +39,11 @@ class Difference:
     unsaid: tuple[str, ...]
 
 
-def may_be_same(true: ClinicalLesion, said: ClinicalLesion) -> bool:
-    """Whether `said` can be meant to be `true`; of a true lesion without a place, all that can be asked is its type."""
-    if not true.places:
-        return true.kind in (None, said.kind)
-    if not true.organs & said.organs:
-        return False
-    return None in (true.kind, said.kind) or (true.kind == "node") == (said.kind == "node")
+def _may_be_same(true: str | None, said: str | None, placed: bool) -> bool:
+    """Whether the types are no hindrance; of a true lesion without a place, its type is all that can be asked for."""
+    if not placed:
+        return true in (None, said)
+    return None in (true, said) or (true == "node") == (said == "node")
 
 
 def align(true: Lesions, said: Lesions, tolerance: Tolerance) -> list[tuple[int, int]]:
@@ -58,7 +56,13 @@ def align(true: Lesions, said: Lesions, tolerance: Tolerance) -> list[tuple[int,
 
 
 def _candidates(true: Lesions, said: Lesions) -> list[tuple[int, int, ClinicalLesion, ClinicalLesion]]:
-    return [(i, j, t, s) for i, t in enumerate(true) for j, s in enumerate(said) if may_be_same(t, s)]
+    organs = [one.organs for one in said]
+    return [
+        (i, j, t, s)
+        for i, (t, own) in enumerate((t, t.organs) for t in true)
+        for j, s in enumerate(said)
+        if (not own or not own.isdisjoint(organs[j])) and _may_be_same(t.kind, s.kind, bool(own))
+    ]
 
 
 def _likeness(true: ClinicalLesion, said: ClinicalLesion, tolerance: Tolerance) -> int:

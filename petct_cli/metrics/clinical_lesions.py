@@ -115,10 +115,25 @@ def _united(parts: Sequence[ExtractedLesion]) -> ClinicalLesion:
     )
 
 
-def of_fact(fact: Fact) -> ClinicalLesion:
-    """Return a true lesion of a sample: it takes up FDG, and only of a lymph node the type is known."""
-    kind = "node" if fact.site.endswith("_node") else None
-    return ClinicalLesion(kind, normal_places([(fact.site, fact.side)]), "increased", fact.size_mm, fact.suv_max)
+def of_facts(facts: Iterable[Fact]) -> Lesions:
+    """Return the true lesions of a sample: they take up FDG, and only of lymph nodes the type is known.
+
+    What differs in nothing but the side is one lesion on both sides, as a report tells it.
+    """
+    sides: dict[tuple[str, float | None, float | None], list[str | None]] = {}
+    for fact in facts:
+        sides.setdefault((fact.site, fact.size_mm, fact.suv_max), []).append(fact.side)
+    return tuple(
+        ClinicalLesion(
+            kind="node" if site.endswith("_node") else None,
+            places=normal_places((site, side) for side in one),
+            fdg="increased",
+            size_mm=size_mm,
+            suv_max=suv_max,
+        )
+        for (site, size_mm, suv_max), found in sides.items()
+        for one in ([found] if sorted(map(str, found)) == ["left", "right"] else [[side] for side in found])
+    )
 
 
 def normal_places(places: Iterable[tuple[str | None, str | None]]) -> tuple[Place, ...]:

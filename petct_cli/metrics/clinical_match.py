@@ -122,10 +122,9 @@ def count_f1(metric: str, true: Lesions, said: Lesions, agree: dict[str, NDArray
     if not true or not said:
         n = sum(scorable)
         return F1Counts((), 0, len(said), n, len(true) - n, 0)
-    gain = np.zeros((len(true), len(said)), dtype=np.int64)
+    gain = np.where(np.logical_and.reduce([agree[attribute] for attribute in asked]), 2, 0)
     for index, lesion in enumerate(true):
         if scorable[index]:
-            gain[index] = 2 * np.logical_and.reduce([agree[attribute][index] for attribute in asked])
             continue
         known = [attribute for attribute in {*asked, "position"} if states(lesion, attribute)]
         known = known or [attribute for attribute in agree if states(lesion, attribute)]

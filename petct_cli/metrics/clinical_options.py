@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from petct_cli.metrics.clinical_lesions import Extractor, Lesions, RuleExtractor, of_fact, organ_table, scopes_of
+from petct_cli.metrics.clinical_lesions import Extractor, Lesions, RuleExtractor, of_facts, organ_table, scopes_of
 from petct_cli.metrics.clinical_match import Floats, Tolerance, in_order
 from petct_cli.metrics.families import Item, Said
 from petct_cli.metrics.severity import Severity, default_severity
@@ -77,7 +77,7 @@ class LesionReader:
         elif item.reference is not None:
             true = self._of_text(item.reference)
         elif item.truth is not None:
-            true = tuple(map(of_fact, item.truth))
+            true = of_facts(item.truth)
             shared[TRUE_FACTS] = 1
         else:
             return None, shared

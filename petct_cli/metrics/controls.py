@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from petct_cli.metrics.families import Fact, Item
+from petct_cli.metrics.families import Fact, Item, Said
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.report.normalise import DEFAULT
 from petct_cli.report.sections import split_sentences
@@ -155,11 +155,15 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
     removed = sum(len(tokens) for tokens in all_tokens if tokens in stock)
     return WithoutStock(
         tuple(replace(item, reference=text or None) for item, text in zip(items, kept, strict=True)),
-        tuple(rest(item.hypothesis) for item in items),
+        tuple(_with_lesions(rest(item.hypothesis), item) for item in items),
         len(stock),
         100 * removed / total if total else 0.0,
         sum(item.reference is not None and not text for item, text in zip(items, kept, strict=True)),
     )
+
+
+def _with_lesions(text: str, item: Item) -> str:
+    return Said(text, item.hypothesis_lesions) if item.hypothesis_lesions else text
 
 
 def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:
@@ -230,4 +234,4 @@ def exchange(items: Sequence[Item], seed: int, order: int = 0) -> list[int | Non
 
 def taken_from(partner: Sequence[int | None], texts: Sequence[str | None]) -> list[str]:
     """Return the texts of the partners, empty without one."""
-    return [(texts[index] or "") if index is not None else "" for index in partner]
+    return ["" if index is None or (text := texts[index]) is None else text for index in partner]

@@ -85,10 +85,10 @@ class Preset:
 
 PRESETS = {
     "vi": Preset(
-        (_TEXT, _SITES, _F1, _ERRORS, _VQA),
+        (_TEXT, _SITES, _VQA, _F1, _ERRORS),
         ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_F1.metrics, *_VQA.metrics),
     ),
-    "vimed": Preset((_VIMED, _SITES, _F1, _ERRORS, _VQA), _VIMED.metrics),
+    "vimed": Preset((_VIMED, _SITES, _VQA, _F1, _ERRORS), _VIMED.metrics),
 }
 
 

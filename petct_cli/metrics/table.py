@@ -14,6 +14,10 @@ HEADINGS = {
     "size_r": "Size r",
     "suv_mae": "SUV MAE",
     "suv_r": "SUV r",
+    "f1_t": "F1-T",
+    "f1_tp": "F1-TP",
+    "f1_tf": "F1-TF",
+    "f1_tpf": "F1-TPF",
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
@@ -73,7 +77,7 @@ def image_signals(scores: Iterable[Score]) -> list[str]:
     lines = []
     for score in scores:
         counts = score.counts or {}
-        if score.control == "shuffled" and "image_signal" in counts and score.metric in ("site_f1", "bleu4"):
+        if score.control == "shuffled" and "image_signal" in counts and score.metric in ("site_f1", "f1_tpf", "bleu4"):
             name = " ".join(part for part in (score.system, HEADINGS.get(score.metric, score.metric)) if part)
             p_value = counts.get("p_value")
             certainty = "" if p_value is None else f", p = {p_value:.2g}"

@@ -117,9 +117,7 @@ def extract_lesions(text: str, lang: str = "vi", physiological: bool = False) ->
     found: list[ExtractedLesion] = []
     finding = 0
     for start, end in _of_bearable_length(composed, sentence_spans(composed)):
-        for statement in read_sentence(folded[start:end], lang):
-            if statement.physiological and not physiological:
-                continue
+        for statement in read_sentence(folded[start:end], lang, physiological):
             first, last = statement.span
             span = (_original(offsets, start + first), _original(offsets, start + last))
             lesions = _lesions_of(statement, span, finding)
@@ -255,13 +253,14 @@ def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
     """Add `new`, or merge it with the lesion that it tells again."""
     for index, old in enumerate(found):
         if old.finding != new.finding and _same(old, new):
+            measured = old.size_mm is not None or old.suv_max is not None
             found[index] = replace(
                 old,
                 size_mm=old.size_mm if old.size_mm is not None else new.size_mm,
                 sizes_mm=old.sizes_mm or new.sizes_mm,
                 suv_max=old.suv_max if old.suv_max is not None else new.suv_max,
                 fdg=old.fdg or new.fdg,
-                side=old.side or new.side,
+                side=old.side if measured else old.side or new.side,
                 kind=old.kind or new.kind,
                 part=old.part or new.part,
                 level=old.level or new.level,

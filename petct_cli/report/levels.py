@@ -174,7 +174,8 @@ def _groups(text: str, words: Vocabulary, organs: set[str], nodes: bool) -> Iter
             yield from _by_organ((lead.start(), end), codes, organs)
     if not nodes:
         return
-    for match in words.levels["lone_level"].finditer(text):
+    alone = [*words.levels["lone_level"].finditer(text), *(words.levels["next_level"].finditer(text) if taken else ())]
+    for match in alone:
         if all(match.end() <= start or end <= match.start() for start, end in taken):
             yield from _by_organ(match.span(), [match.group()], organs)
 
@@ -182,6 +183,7 @@ def _groups(text: str, words: Vocabulary, organs: set[str], nodes: bool) -> Iter
 def _by_organ(span: Span, codes: list[str], organs: set[str]) -> Iterator[Coded]:
     neck: list[str] = []
     stations: dict[tuple[str, str | None], list[str]] = {}
+    stationed = any(re.fullmatch(r"\d+[rl]|[7-9]|1\d", code) for code in codes)
     for code in codes:
         match = re.fullmatch(r"(?:(\d+)|([ivx]+))([a-z]?)", code)
         if match is None:

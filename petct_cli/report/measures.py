@@ -11,11 +11,13 @@ _NUMBER = r"\d{1,3}(?:\s?[.,]\s?\d{1,2})?"
 _TIMES = r"\s*[x×*]\s*"
 _UNIT = r"\s*(?:mm|cm|milimet|centimet|mi li mét|xăng ti mét|xen ti mét)(?![\w³²])(?!\s*[3²³])"
 _SIZE = re.compile(
-    rf"(?P<prefix>(?:kích thước|kích thức|kt|đường kính|đk|dài|dày|size|measuring|diameter)\b[^\d.;()]{{0,40}}?)?"
-    rf"(?:(?<![\w.,])|(?<=\bd)|(?<=\bkt)|(?<=\bđk)|(?<=\bcm)|(?<=\bmm))"
-    rf"(?P<numbers>{_NUMBER}(?:\s*(?:mm|cm)?{_TIMES}{_NUMBER}){{0,2}})"
+    rf"(?<![\d.,])(?P<numbers>{_NUMBER}(?:\s*(?:mm|cm)?{_TIMES}{_NUMBER}){{0,2}})"
     rf"(?:\s*(?P<first>mm|cm)?\s*(?:-|–|đến|tới|to)\s*(?P<upto>{_NUMBER}))?(?P<unit>{_UNIT})?"
 )
+# A number that hangs on a letter is a code ("D12"), but for "d12 mm" and "kt12 mm".
+_CODE = re.compile(r"(?:[^\W\d_]|_)$")
+_OWN_LETTER = re.compile(r"\b(?:d|kt|đk|dk|cm|mm|x)$")
+_SIZE_WORD = re.compile(r"(?:kích thước|kích thức|kt|đường kính|đk|size|measuring|diameter)\b[^\d.;()]{0,40}$")
 _SUV = re.compile(
     rf"\bs\.?u\.?[vl]\.?(?:[\s_-]*(?P<kind>max|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
     rf"(?:[\s/_-]*(?:lbm|bw|sul|max|\(?g/ml\)?))?"
@@ -33,7 +35,8 @@ _LENGTH = re.compile(r"\bdài\b|\bđoạn\b|\blength\b")
 _CHANGE = re.compile(
     rf"\btừ\s+{_NUMBER}(?:\s*(?:mm|cm))?(?:{_TIMES}{_NUMBER})*(?:\s*(?:mm|cm))?\s*(?:xuống|lên|giảm|thành|còn|tăng|→|->|=>)(?:\s+còn)?"
 )
-_CLAUSE_END = re.compile(r"[;)]|,(?!\d)|(?<!trước )(?<!cũ )\(")
+_CLAUSE_END = re.compile(r"[;()]|,(?!\d)")
+_LIST_END = re.compile(r"[;)]")
 _CM_BELOW = 10.0
 
 
@@ -118,10 +121,12 @@ def find_sizes(text: str) -> list[Size]:
         start, end = match.span("numbers")
         if any(first < end and start < last for first, last in taken):
             continue
-        prefix, unit = match["prefix"] or "", match["unit"] or ""
-        if not unit and not re.match("kích th|kt|đường kính|đk", prefix):
+        before = text[max(0, start - 60) : start]
+        if _CODE.search(before) and not _OWN_LETTER.search(before):
             continue
-        before = text[max(0, match.start() - 44) : start]
+        unit = match["unit"] or ""
+        if not unit and not _SIZE_WORD.search(before):
+            continue
         if _NOT_A_SIZE.search(before):
             continue
         parts = re.split(r"[x×*]", match["numbers"])
@@ -152,7 +157,9 @@ def earlier_spans(text: str, earlier: re.Pattern[str], today: re.Pattern[str]) -
     """Return the ranges of `text` that tell what was measured on another day."""
     spans = [match.span() for match in _CHANGE.finditer(text)]
     for match in earlier.finditer(text):
-        stop = _CLAUSE_END.search(text, match.end())
+        # "(trước: 18 mm, SUVmax 9; nay: 7 mm)"
+        listed = text[match.end() :].lstrip()[:1] in (":", "=")
+        stop = (_LIST_END if listed else _CLAUSE_END).search(text, match.end())
         end = stop.start() if stop else len(text)
         now = today.search(text, match.end(), end)
         spans.append((match.start(), now.start() if now else end))

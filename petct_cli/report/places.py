@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from petct_cli.report.levels import find_levels, segment_name, with_side
 from petct_cli.report.vocabulary import Mention, Vocabulary
@@ -23,8 +24,7 @@ class Position:
     level: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     span: Span
     organ: str | None
     part: str | None = None
@@ -58,13 +58,14 @@ class Places:
         distinct = {side for span, side in self.sides if not self.reached(span) and span[0] < self.opinion}
         return distinct.pop() if len(distinct) == 1 else None
 
-    def of_lesion(self, heads: Sequence[Mention]) -> list[Position]:
+    def of_lesion(self, heads: Sequence[Mention], nearby: bool = False) -> list[Position]:
         """Return the places of the lesion itself, given the words that call it a lesion.
 
-        Where a lesion reaches and what it is compared with are not its places, unless nothing else is named.
+        Where a lesion reaches and what it is compared with are not its places; `nearby`, where nothing else tells its
+        place, takes what it lies beside.
         """
         sided = self._with_sides()
-        free = [one for one in sided if not self.reached(one.span)]
+        free = [one for one in sided if nearby or not self.reached(one.span)]
         chosen = [one for one in free if one.span[0] < self.opinion] or free
         positions = [self._position(one, heads) for one in chosen]
         return self._precise(positions)
@@ -72,13 +73,16 @@ class Places:
     def invaded(self) -> tuple[str, ...]:
         """Return the organs that the lesion is said to grow into."""
         grown = [reach for reach in self.reaches if reach.invasion and not reach.denied]
+        if not grown:
+            return ()
         own = {position.organ for position in self.of_lesion(())}
         organs = [
             one.organ
             for one in self.named
             if one.organ and any(reach.span[0] < one.span[0] < reach.span[1] for reach in grown)
         ]
-        return tuple(dict.fromkeys(organ for organ in organs if organ not in own))
+        wide = {organ for organ in organs if own & self.words.narrower.get(organ, frozenset())}
+        return tuple(dict.fromkeys(organ for organ in organs if organ not in own | wide))
 
     def reached(self, span: Span) -> bool:
         """Whether `span` is where the lesion grows to or what it lies beside."""
@@ -141,7 +145,7 @@ class Places:
             if own[index] is None and self._may_share(index) and _SAME_LIST.fullmatch(between):
                 own[index] = own[index + 1]
         lone = self.lone_side() if not any(own) else None
-        return [replace(one, side=side or lone) for one, side in zip(self.named, own, strict=True)]
+        return [one._replace(side=side or lone) for one, side in zip(self.named, own, strict=True)]
 
     def _may_share(self, index: int) -> bool:
         """Whether a place may take the side of the next: one that has no sides does not ("xương ức, sườn phải")."""
@@ -201,7 +205,8 @@ def find_positions(
         for one in places
         if one.term.part and code.span[0] < one.span[1] and one.span[0] < code.span[1]
     }
-    named = [replace(one, part=one.part or parts.get(one.span)) for one in named]
+    if parts:
+        named = [one._replace(part=one.part or parts.get(one.span)) for one in named]
     named.sort(key=lambda one: (one.span[0], -one.span[1]))
     joined = _join(text, named)
     return Places(
@@ -236,12 +241,12 @@ def _join(text: str, named: Sequence[_Named]) -> list[_Named]:
             organ = "lung" if "lung" in organs and "liver" not in organs else "liver"
         elif organ is None:
             if settled and settled[-1].part is None and not re.search("[,;.]", text[settled[-1].span[1] : one.span[0]]):
-                settled[-1] = replace(settled[-1], part=one.part)
+                settled[-1] = settled[-1]._replace(part=one.part)
             continue
         elif one.adjunct and organs and organ not in organs and len(organs) == 1 and one.level is None:
             organ = next(iter(organs))
         level = segment_name(one.level, organ) if one.level and organ in ("liver", "lung") else one.level
-        settled.append(replace(one, organ=organ, level=level, adjunct=False))
+        settled.append(one._replace(organ=organ, level=level, adjunct=False))
     return settled
 
 
@@ -285,12 +290,12 @@ _GENERIC_OF = {
 
 
 def _find_sides(text: str, words: Vocabulary, places: Sequence[Mention]) -> list[tuple[Span, str]]:
-    text = words.not_a_side.sub(lambda match: " " * len(match.group()), text)
+    if words.not_a_side.search(text):
+        text = words.not_a_side.sub(lambda match: " " * len(match.group()), text)
     sides: list[tuple[Span, str]] = []
-    for side, pattern in words.sides:
-        for match in pattern.finditer(text):
-            if all(match.end() <= start or end <= match.start() for (start, end), _ in sides):
-                sides.append((match.span(), side))
+    for begin in words.side_begins.finditer(text):
+        if (not sides or begin.start() >= sides[-1][0][1]) and (match := words.sides.match(text, begin.start())):
+            sides.append((match.span(), match.lastgroup or ""))
     for one in places:
         pair = _PAIR.search(text, max(0, one.span[0] - 8), one.span[0])
         if pair and one.term.organ in words.paired and all(pair.end() <= a or b <= pair.start() for (a, b), _ in sides):

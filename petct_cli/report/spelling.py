@@ -39,6 +39,8 @@ class _Index:
     """Every word of the phrases."""
     runs: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]
     """First word without marks -> (words without marks, words), longest first, the more usual first."""
+    flat: frozenset[str]
+    """The same without marks."""
     near: dict[str, tuple[str, ...]]
     """What is left of a word when one letter is taken out -> the words."""
 
@@ -58,7 +60,9 @@ def _index(lang: str) -> _Index:
         if len(word) >= _LONG_ENOUGH - 1 and word.isalpha():
             for shorter in {word, *_one_less(word)}:
                 near.setdefault(shorter, set()).add(word)
-    return _Index(words, runs, {key: tuple(sorted(found)) for key, found in near.items()})
+    return _Index(
+        words, runs, frozenset(map(unmarked, words)), {key: tuple(sorted(found)) for key, found in near.items()}
+    )
 
 
 def _one_less(word: str) -> list[str]:
@@ -77,23 +81,36 @@ def mend(text: str, vocabulary: Vocabulary) -> tuple[str, list[int] | None]:
     tuple
         The text, and for each of its characters the offset in the text that was given (None: nothing was changed).
     """
-    index = _index(vocabulary.lang)
-    found = [(match.group(), match.start()) for match in WORD.finditer(text)]
-    words = [word for word, _ in found]
-    letters = [word for word in words if word[0].isalpha()]
-    bare = sum(not word.isascii() for word in letters) < _MARKED_SHARE * len(letters) and language_of(text) != ENGLISH
-    strange = [i for i, word in enumerate(words) if word[0].isalpha() and (bare or word not in index.words)]
+    found = list(WORD.finditer(text))
+    words = [match.group() for match in found]
+    strange = [i for i, word in enumerate(words) if _may_be_mended(word, vocabulary.lang)]
     if not strange:
         return text, None
+    bare = _is_bare(text, words)
+    index = _index(vocabulary.lang)
     mended = list(words)
     done = -1
-    for i in strange:
-        if i <= done:
-            continue
-        done = _mend_run(words, mended, i, bare, index, vocabulary)
+    for i in range(len(words)) if bare else strange:
+        if i > done and words[i][0].isalpha():
+            done = _mend_run(words, mended, i, bare, index, vocabulary)
     if mended == words:
         return text, None
     return _rebuilt(text, found, mended)
+
+
+@lru_cache(maxsize=20_000)
+def _may_be_mended(word: str, lang: str) -> bool:
+    """Whether `word` is none of the vocabulary and yet like one."""
+    index = _index(lang)
+    if word in index.words or not word[0].isalpha():
+        return False
+    return _flat(word) in index.flat or _slip(word, index) is not None
+
+
+def _is_bare(text: str, words: Sequence[str]) -> bool:
+    """Whether `text` is Vietnamese that is typed without marks."""
+    letters = [word for word in words if word[0].isalpha()]
+    return sum(not word.isascii() for word in letters) < _MARKED_SHARE * len(letters) and language_of(text) != ENGLISH
 
 
 def _mend_run(
@@ -156,11 +173,12 @@ def _is_syllable(word: str) -> bool:
     return _SYLLABLE.fullmatch(unicodedata.normalize("NFC", plain)) is not None
 
 
-def _rebuilt(text: str, found: Sequence[tuple[str, int]], mended: Sequence[str]) -> tuple[str, list[int]]:
+def _rebuilt(text: str, found: Sequence[re.Match[str]], mended: Sequence[str]) -> tuple[str, list[int]]:
     pieces: list[str] = []
     offsets: list[int] = []
     at = 0
-    for (word, start), new in zip(found, mended, strict=True):
+    for match, new in zip(found, mended, strict=True):
+        word, start = match.group(), match.start()
         pieces += [text[at:start], new]
         offsets += [*range(at, start), *(min(start + i, start + len(word) - 1) for i in range(len(new)))]
         at = start + len(word)

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Literal
 
 from petct_cli.report.measures import Measures, Size, Uptake, earlier_spans, find_sizes, find_uptakes, measures_of
-from petct_cli.report.places import Places, Position, find_positions
+from petct_cli.report.places import Position, find_positions
 from petct_cli.report.spelling import mend
-from petct_cli.report.vocabulary import Mention, Vocabulary, load_vocabulary
+from petct_cli.report.vocabulary import Mention, Term, Vocabulary, load_vocabulary
 
 Span = tuple[int, int]
 
@@ -54,10 +54,13 @@ class Statement:
     invades: tuple[str, ...] = ()
     refers_back: bool = False
 
-    @property
-    def physiological(self) -> bool:
-        """Whether this is no lesion."""
-        return self.fdg == "physiological"
+
+@dataclass
+class _Before:
+    """What the findings before in the same sentence are called and where they are, for one that does not say it."""
+
+    kind: str | None = None
+    positions: Sequence[Position] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class _Sentence:
     mentions: tuple[Mention, ...]
     sizes: tuple[Size, ...]
     uptakes: tuple[Uptake, ...]
-    topic: list[Position] = field(default_factory=list)
+    before: _Before = field(default_factory=lambda: _Before())
 
     def heads(self, start: int = 0, end: int | None = None) -> list[Mention]:
         stop = len(self.text) if end is None else end
@@ -87,23 +90,33 @@ class _Sentence:
 
 
 @lru_cache(maxsize=4096)
-def read_sentence(sentence: str, lang: str) -> tuple[Statement, ...]:
+def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tuple[Statement, ...]:
     """Return what `sentence` (composed, lowercase, tone marks in one place) states, with spans in it.
 
-    Reports repeat their stock sentences: the same sentence is read once.
+    Physiological uptake is told only on demand. Reports repeat their stock sentences: the same sentence is read once.
     """
     words = load_vocabulary(lang)
+    numbered = _DIGIT.search(sentence) is not None
+    if not numbered and not physiological and words.cues["physiological"].search(sentence):
+        return ()  # without a measure, all of it is
+    if not numbered and (cue := words.cues["absent"].match(sentence)):
+        if not words.cues["absent_until"].search(sentence, cue.end()):
+            return ()  # all that follows is said not to exist
     text, offsets = mend(sentence, words)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
-    sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier))
-    uptakes = tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
+    sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier)) if numbered else ()
+    uptakes = (
+        tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
+        if numbered
+        else ()
+    )
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
     whole = _Sentence(text, text, words, tuple(words.mentions(text)), sizes, uptakes)
     stated: list[Statement] = []
     for start, end, natural in _by_physiology(whole):
         if natural:
-            stated += _natural(whole, start, end)
+            stated += _natural(whole, start, end) if physiological else ()
             continue
         live = _without_absent(whole, start, end)
         mentions = tuple(one for one in whole.mentions if live[one.span[0]] != " ")
@@ -115,6 +128,9 @@ def read_sentence(sentence: str, lang: str) -> tuple[Statement, ...]:
     if offsets is None:
         return tuple(stated)
     return tuple(replace(one, span=(offsets[one.span[0]], offsets[one.span[1]])) for one in stated)
+
+
+_DIGIT = re.compile(r"\d")
 
 
 def _within(index: int, spans: Sequence[Span]) -> bool:
@@ -204,21 +220,51 @@ def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
         one.span[0]: one for one in part.mentions if start <= one.span[0] < end and (one.term.kind or one.term.organ)
     }
     cuts = [start]
-    depth_ends = [match.span() for match in re.finditer(r"\([^)]*\)?", text)]
+    parentheses = [match.span() for match in re.finditer(r"\([^)]*\)?", text)]
+    sided = _both_sides(part, start, end)
     for joint in _JOINT.finditer(text, start, end):
+        if joint.end() in sided:
+            cuts.append(joint.end())
+            continue
         lead = _LEAD.match(text, joint.end())
-        opens = begins.get(lead.end() if lead else joint.end()) or begins.get(joint.end())
-        if opens is None or _within(joint.start(), depth_ends):
+        at = lead.end() if lead else joint.end()
+        opens = begins.get(at) or begins.get(joint.end()) or _level_at(part, at)
+        if opens is None or _within(joint.start(), parentheses):
             continue
         if opens.term.kind and part.words.cues["largest"].search(text[opens.span[1] :]):
             continue
-        if not opens.term.kind and joint.group().startswith(("và", "and")):
-            continue
         if _starts_another(part, cuts[-1], joint, opens, end):
             cuts.append(joint.end())
+    if sided:
+        cuts.remove(start)  # what both sides have in common is no finding of its own
     return [
         (first, last) for first, last in zip(cuts, [*cuts[1:], end], strict=True) if text[first:last].strip(" ,;.()")
     ]
+
+
+def _level_at(part: _Sentence, index: int) -> Mention | None:
+    """Return a level at `index` as a place that another finding may begin with."""
+    found = next(
+        (lead for name in ("segment", "group") if (lead := part.words.levels[name].match(part.live, index))), None
+    )
+    return Mention(found.span(), Term(organ="level")) if found else None
+
+
+_SIDE_MEASURED = re.compile(r"[,;:(]\s*(?:ở )?bên (phải|trái)(?=[^,;.]{0,24}?\d)")
+
+
+def _both_sides(part: _Sentence, start: int, end: int) -> set[int]:
+    """Return where "..., bên phải 12 mm; bên trái 9 mm" tells one side and the other, nothing where it does not."""
+    told = {match[1]: match.start() + 1 for match in _SIDE_MEASURED.finditer(part.live, start, end)}
+    if len(told) < 2 or not part.heads(start, min(told.values())):  # noqa: PLR2004 (both sides)
+        return set()
+    common = min(told.values())
+    heads = part.heads(start, common)
+    part.before.kind = heads[0].term.kind
+    part.before.positions = find_positions(part.live[start : common - 1], part.words).of_lesion(
+        [Mention((one.span[0] - start, one.span[1] - start), one.term) for one in heads]
+    )
+    return {index + len(part.live[index:end]) - len(part.live[index:end].lstrip()) for index in told.values()}
 
 
 def _starts_another(part: _Sentence, begin: int, joint: re.Match[str], opens: Mention, end: int) -> bool:
@@ -226,15 +272,25 @@ def _starts_another(part: _Sentence, begin: int, joint: re.Match[str], opens: Me
     if joint.group().startswith(";") or before.same_kind(after):
         return True
     heads = part.heads(begin, joint.start())
-    if not opens.term.kind or not heads or opens.term.kind in part.words.attributes:
+    if opens.term.organ:
+        # "..., phúc mạc dày": the organ comes first.
+        called = [one for one in part.heads(opens.span[1], end) if not part.live[opens.span[1] : one.span[0]].strip()]
+        kind = called[0].term.kind if called else None
+        measure_at = called[0].span[1] if called else end
+    else:
+        kind, measure_at = opens.term.kind, opens.span[1]
+    enlarged = bool(heads) and heads[0].term.kind == "enlargement" and not before
+    if enlarged and kind is not None and kind not in part.words.attributes:
+        return True
+    if kind is None or not heads or kind in part.words.attributes:
         return False
-    if opens.term.kind == "thickening" and re.compile(r"\s*(?:khoảng\s*)?\d").match(part.live, opens.span[1]):
+    if kind == "thickening" and re.compile(r"\s*(?:khoảng\s*)?\d").match(part.live, measure_at):
         return False
     clause = re.compile(r",(?!\d)|;|\bvà\b").search(part.live, opens.span[1], end)
     placed = bool(part.places(opens.span[0], clause.start() if clause else end))
     if not placed or not part.places(begin, joint.start()):
         return False
-    differs = heads[0].term.kind != opens.term.kind and opens.term.kind not in part.words.generic
+    differs = heads[0].term.kind != kind and kind not in part.words.generic
     return differs or bool(before.sizes_mm or before.suv_max)
 
 
@@ -245,7 +301,7 @@ def _read(part: _Sentence, start: int, end: int, earlier: Sequence[Span]) -> Sta
     if words.cues["gone"].search(raw):
         return None
     mentions = [
-        replace(one, span=(one.span[0] - start, one.span[1] - start))
+        Mention((one.span[0] - start, one.span[1] - start), one.term)
         for one in part.mentions
         if start <= one.span[0] < end and (not one.term.kind or _calls_a_lesion(one, part))
     ]
@@ -255,18 +311,24 @@ def _read(part: _Sentence, start: int, end: int, earlier: Sequence[Span]) -> Sta
     measures = part.measures(start, end)
     fdg = _fdg(text, start, earlier, words)
     positions = places.of_lesion(heads)
+    if kind is None and start > 0 and _STARTS_WITH_PLACE.match(text) and measures and part.before.kind:
+        kind = part.before.kind
+        positions = places.of_lesion([Mention((0, 0), Term(kind=kind))])
     if kind is None and not measures.suv_max and fdg != "increased":
-        part.topic[:] = positions or part.topic
+        part.before.positions = positions or part.before.positions
         return None
-    if not positions and part.topic and kind not in (None, "node"):
-        positions = _inherited(part.topic, places.lone_side())
+    if not positions and part.before.positions and (kind != "node" or part.before.kind == "node"):
+        positions = _inherited(part.before.positions, places.lone_side())
     elif positions:
-        part.topic[:] = positions
+        part.before.positions = positions
+    else:
+        positions = places.of_lesion(heads, nearby=True)
     vague = kind in (None, "mass") or kind in words.generic or kind in words.attributes
     if not positions and vague and not measures:
         return None
     if not positions and kind in words.generic and kind != "lesion" and fdg is None:
         return None
+    part.before.kind = kind
     count = _count(heads, text, words)
     grown = [reach for reach in places.reaches if reach.invasion]
     return Statement(
@@ -281,6 +343,10 @@ def _read(part: _Sentence, start: int, end: int, earlier: Sequence[Span]) -> Sta
         invades=places.invaded(),
         refers_back=start == 0 and words.cues["back_reference"].search(raw.strip()) is not None,
     )
+
+
+# A further finding of what was named before, at another place: "và phân thùy 8 KT 2,6 cm", "bên trái 9 mm".
+_STARTS_WITH_PLACE = re.compile(r"\s*(?!tăng|bắt|không|hấp)\w")
 
 
 def _stripped_end(text: str, start: int, end: int) -> int:
@@ -317,6 +383,10 @@ def _kind(heads: Sequence[Mention], text: str, opinion: int, words: Vocabulary) 
     return first.term.kind
 
 
+# "Bắt xạ ..., không tăng": taken up, but no more than around it.
+_RAISED = re.compile(r"tăng|cường|.*(?:tăng|mạnh|cao)$|increas|intens|hyper|elevat|avid")
+
+
 def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> Literal["increased", "none"] | None:
     """Return what is said of uptake first, of another day aside; less than before is not none."""
     less = [match.span() for match in words.cues["less_than_before"].finditer(text)]
@@ -326,11 +396,11 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
         if not _within(match.start(), less) and not _within(start + match.start(), earlier)
     ]
     taken = [
-        match.start()
+        match
         for match in words.cues["uptake"].finditer(text)
         if not _within(match.start(), [*denied, *less]) and not _within(start + match.start(), earlier)
     ]
-    if denied and (not taken or denied[0][0] < taken[0]):
+    if denied and (not taken or denied[0][0] < taken[0].start() or not _RAISED.match(taken[0].group())):
         return "none"
     return "increased" if taken else None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
 from petct_cli.report.sites import load_sites
@@ -41,8 +41,7 @@ class Term:
 IGNORED = Term()
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """A term where it stands in a text."""
 
     span: Span
@@ -70,7 +69,8 @@ class Vocabulary:
     cues: Mapping[str, re.Pattern[str]]
     levels: Mapping[str, re.Pattern[str]]
     counts: Mapping[str, int]
-    sides: tuple[tuple[str, re.Pattern[str]], ...]
+    sides: re.Pattern[str]
+    side_begins: re.Pattern[str]
     not_a_side: re.Pattern[str]
     generic: frozenset[str]
     attributes: frozenset[str]
@@ -79,23 +79,28 @@ class Vocabulary:
     sites: Mapping[str, str]
     node_sites: Mapping[str, str]
 
-    def mentions(self, text: str) -> list[Mention]:
-        """Return the terms in `text` (canonical form) from left to right, at each word the longest."""
-        found = [(match.group(), match.span()) for match in WORD.finditer(text)]
-        words = [word for word, _ in found]
+    def mentions(self, text: str, found: Sequence[re.Match[str]] | None = None) -> list[Mention]:
+        """Return the terms in `text` (canonical form) from left to right, at each word the longest.
+
+        `found` are its words (`WORD`) where they are known.
+        """
+        found = list(WORD.finditer(text)) if found is None else found
+        words = [match.group() for match in found]
         mentions: list[Mention] = []
-        index = 0
-        while index < len(words):
-            step = 1
-            for term, meaning in self.terms.get(words[index], ()):
-                if len(term) == 1 or tuple(words[index : index + len(term)]) == term:
-                    step = len(term)
+        after = 0
+        for index, word in enumerate(words):
+            candidates = self.terms.get(word)
+            if candidates is None or index < after:
+                continue
+            for term, meaning in candidates:
+                size = len(term)
+                if size == 1 or tuple(words[index : index + size]) == term:
+                    after = index + size
                     if meaning is not IGNORED:
-                        mentions.append(Mention((found[index][1][0], found[index + step - 1][1][1]), meaning))
-                    if step > 1 and meaning.kind and self._begins_longer(words, index + step - 1):
-                        step -= 1  # "gãy xương đùi": a break of the femur
+                        mentions.append(Mention((found[index].start(), found[after - 1].end()), meaning))
+                    if size > 1 and meaning.kind and self._begins_longer(words, after - 1):
+                        after -= 1  # "gãy xương đùi": a break of the femur
                     break
-            index += step
         return mentions
 
     def _begins_longer(self, words: list[str], index: int) -> bool:
@@ -167,7 +172,8 @@ def load_vocabulary(lang: str = "vi") -> Vocabulary:
         cues={name: _pattern(pattern) for name, pattern in table["cues"].items()},
         levels={name: _pattern(pattern) for name, pattern in table["levels"].items()},
         counts=table["counts"],
-        sides=tuple((side, _pattern(sides[side])) for side in ("bilateral", "right", "left")),
+        sides=_pattern("|".join(f"(?P<{side}>{sides[side]})" for side in ("bilateral", "right", "left"))),
+        side_begins=_pattern(sides["begins"]),
         not_a_side=_pattern(sides["not_a_side"]),
         generic=frozenset(table["roles"]["generic"]),
         attributes=frozenset(table["roles"]["attribute"]),

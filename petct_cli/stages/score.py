@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.stages.score_clinical import Clinical
 from petct_cli.stages.score_input import Fields, read_items
 from petct_cli.stages.score_run import ScoreRun, score_run
 
@@ -54,6 +55,8 @@ class Score:
         What reads lesions for the clinical metrics in place of the rules; None for the rules.
     per_sample
         Whether to emit a record for each sample first.
+    clinical
+        Of the clinical metrics.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -69,6 +72,7 @@ class Score:
     vqa_tolerance: float = 0.1
     extractor: EndpointExtractor | None = None
     per_sample: bool = False
+    clinical: Clinical = field(default_factory=Clinical)
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -119,12 +123,11 @@ class Score:
         from petct_cli.metrics.registry import MetricOptions, build_families
         from petct_cli.report.normalise import Canonical
 
-        clinical = None
+        clinical = self.clinical.options() if self.clinical != Clinical() else None
         if self.extractor is not None:
-            from petct_cli.metrics.clinical_options import ClinicalOptions
             from petct_cli.metrics.endpoint_lesions import EndpointLesions
 
-            clinical = ClinicalOptions(extractor=EndpointLesions(self.extractor))
+            clinical = replace(clinical or Clinical().options(), extractor=EndpointLesions(self.extractor))
         options = MetricOptions(Canonical(**asdict(self.spelling)), self.vqa_tolerance, clinical)
         families = build_families(self.metrics, self.preset, options)
         if self.metrics:
@@ -138,4 +141,5 @@ class Score:
         kept = {name: value for name, value in asdict(replace(self, extractor=None)).items() if name != "per_sample"}
         if self.extractor is not None:
             kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
-        return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}
+        metrics = list(self.metrics or PRESETS[self.preset].default)
+        return {**kept, "metrics": metrics, "clinical": self.clinical.content()}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def endpoint_extractor(
-    url: str | None, model: str | None, cache: Path | None, *, remote: bool, seed: int
+    url: str | None, model: str | None, cache: Path | None, remote: bool, seed: int
 ) -> EndpointExtractor | None:
     """Return the extractor that the options name, None when they name none.
 
