@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Protocol
 
 from petct_cli.metrics.families import Fact
 from petct_cli.report.lesions import EXTRACTOR_VERSION, ExtractedLesion, extract_lesions
+from petct_cli.report.vocabulary import load_vocabulary
 
 Place = tuple[str, str | None]
 Span = tuple[int, int]
@@ -134,6 +135,16 @@ def of_facts(facts: Iterable[Fact]) -> Lesions:
         for (site, size_mm, suv_max), found in sides.items()
         for one in ([found] if sorted(map(str, found)) == ["left", "right"] else [[side] for side in found])
     )
+
+
+def at_sites(lesion: ClinicalLesion) -> ClinicalLesion:
+    """Return a lesion with the lesion sites of its places, as true lesions name them, where they have one.
+
+    A node behind the peritoneum is an abdominal node: who knows the site alone cannot ask for more.
+    """
+    words = load_vocabulary()
+    site_of = words.node_sites if lesion.kind == "node" else words.sites
+    return replace(lesion, places=normal_places((site_of.get(organ, organ), side) for organ, side in lesion.places))
 
 
 def normal_places(places: Iterable[tuple[str | None, str | None]]) -> tuple[Place, ...]:

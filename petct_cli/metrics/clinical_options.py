@@ -8,7 +8,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from petct_cli.metrics.clinical_lesions import Extractor, Lesions, RuleExtractor, of_facts, organ_table, scopes_of
+from petct_cli.metrics.clinical_lesions import (
+    Extractor,
+    Lesions,
+    RuleExtractor,
+    at_sites,
+    of_facts,
+    organ_table,
+    scopes_of,
+)
 from petct_cli.metrics.clinical_match import Floats, Tolerance, in_order
 from petct_cli.metrics.families import Item, Said
 from petct_cli.metrics.severity import Severity, default_severity
@@ -90,6 +98,8 @@ class LesionReader:
         if true is None or said is None:
             shared[[TRUE_LISTED, TRUE_FACTS, SAID_LISTED]] = 0
             return None, shared
+        if shared[TRUE_FACTS]:
+            said = tuple(map(at_sites, said))
         shared[SAMPLES] = 1
         return Sides(self._counted(true), self._counted(said)), shared
 

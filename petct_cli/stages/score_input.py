@@ -280,7 +280,7 @@ def _lesions(value: Mapping[str, Any], path: str, fields: Fields) -> LesionList 
 
 def listed(given: LesionList | None) -> list[Any] | None:
     """Return lesions that came with a record as JSON, for a hash of the input."""
-    return None if given is None else [given.lesions and [asdict(one) for one in given.lesions]]
+    return None if given is None else [given.lesions is None, *map(asdict, given.lesions or ())]
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:

@@ -185,11 +185,13 @@ class ScoreRun:
         orders = [exchange(items, self.options.seed, order) for order in range(shuffles(items))]
         alone = [index for index, other in enumerate(orders[0]) if other is None]
         partners = {"without_partner": float(len(alone))}
-        made_from_truth: Mapping[str, Callable[[], Sequence[str]]] = {
+        made_from_truth: dict[str, Callable[[], Sequence[str]]] = {
             "template": lambda: templates(items),
             "other_patient": lambda: taken_from(orders[0], [item.right_answer for item in items]),
             "self": lambda: ["" if item.right_answer is None else item.right_answer for item in items],
         }
+        if not any(item.reference for item in items):
+            del made_from_truth["template"]  # nothing to make one of
         for control, texts in made_from_truth.items():
             without = alone if control == "other_patient" else []
             for place, rows in enumerate(self._rows_from_truth(system, control, texts, without)):
