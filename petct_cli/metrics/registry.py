@@ -23,6 +23,8 @@ class MetricOptions:
     ----------
     tokens
         What a token is, and which differences in spelling count as none.
+    vqa_tolerance
+        Share of the right number by which a numeric answer may be off.
     clinical
         Of the clinical metrics; None for the defaults.
     encoder
@@ -30,6 +32,7 @@ class MetricOptions:
     """
 
     tokens: Tokens = SYLLABLES
+    vqa_tolerance: float = 0.1
     clinical: ClinicalOptions | None = None
     encoder: Callable[[], Encoder] | None = None
 
@@ -49,7 +52,9 @@ _CIDER = Entry(("cider_d",), "cider:cider_family")
 _BERT = Entry(("bertscore_p", "bertscore_r", "bertscore_f1"), "bertscore:bertscore_family")
 _VIMED = Entry(("bleu4", "rouge1", "rougeL"), "vimed:vimed_family")
 _SITES = Entry(("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r"), "lesion_sites:site_family")
-
+_VQA = Entry(
+    ("vqa_closed_accuracy", "vqa_macro_f1", "vqa_numeric", "vqa_where", "vqa_how_many", "vqa_open_f1"), "vqa:vqa_family"
+)
 _F1 = Entry(("f1_t", "f1_tp", "f1_tf", "f1_tpf"), "clinical:f1_family")
 _ERRORS = Entry(
     (
@@ -88,10 +93,10 @@ class Preset:
 
 PRESETS = {
     "vi": Preset(
-        (_TEXT, _CHRF, _METEOR, _CIDER, _BERT, _SITES, _F1, _ERRORS),
-        ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_F1.metrics),
+        (_TEXT, _CHRF, _METEOR, _CIDER, _BERT, _SITES, _VQA, _F1, _ERRORS),
+        ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_F1.metrics, *_VQA.metrics),
     ),
-    "vimed": Preset((_VIMED, _SITES, _F1, _ERRORS), _VIMED.metrics),
+    "vimed": Preset((_VIMED, _SITES, _VQA, _F1, _ERRORS), _VIMED.metrics),
 }
 
 

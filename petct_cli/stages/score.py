@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
 from petct_cli.stages.score_clinical import Clinical
 from petct_cli.stages.score_input import Fields, read_items
-from petct_cli.stages.score_run import ScoreRun, scored_system
+from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
-    from petct_cli.metrics.families import Family
+    from petct_cli.metrics.families import Family, Item
     from petct_cli.model.text_encoder import TextEncoder
+    from petct_cli.report.llm_lesions import EndpointExtractor
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Score:
         Of the bootstrap over patients and of the paired test; 0 for neither.
     seed
         Of resampling and shuffling.
+    vqa_tolerance
+        Share of the right number by which a numeric answer may be off.
+    extractor
+        What reads lesions for the clinical metrics in place of the rules; None for the rules.
     per_sample
         Whether to emit a record for each sample first.
     clinical
@@ -72,6 +77,8 @@ class Score:
     controls: bool = True
     resamples: int = 1000
     seed: int = 0
+    vqa_tolerance: float = 0.1
+    extractor: EndpointExtractor | None = None
     per_sample: bool = False
     clinical: Clinical = field(default_factory=Clinical)
 
@@ -125,17 +132,25 @@ class Score:
                 f"no record has a {self.fields.reference} or lesions",
                 "name the fields with --reference-field and --hypothesis-field",
             )
-        return ScoreRun(self, tuple(scored_system(self, name, read) for name, read in systems.items() if read.items))
+        return score_run(self, systems)
 
-    def families(self) -> list[Family]:
-        """Return the metrics asked for, ready to compute."""
+    def families(self, items: Sequence[Item]) -> list[Family]:
+        """Return the metrics asked for, ready to compute; of the default ones those that `items` hold anything for."""
         from petct_cli.metrics.registry import MetricOptions, build_families
         from petct_cli.metrics.tokens import Tokens
         from petct_cli.report.normalise import Canonical
 
         tokens = Tokens(Canonical(**asdict(self.spelling)), self.tokens)
         clinical = self.clinical.options() if self.clinical != Clinical() else None
-        return build_families(self.metrics, self.preset, MetricOptions(tokens, clinical, self._text_encoder))
+        if self.extractor is not None:
+            from petct_cli.metrics.endpoint_lesions import EndpointLesions
+
+            clinical = replace(clinical or Clinical().options(), extractor=EndpointLesions(self.extractor))
+        options = MetricOptions(tokens, self.vqa_tolerance, clinical, self._text_encoder)
+        families = build_families(self.metrics, self.preset, options)
+        if self.metrics:
+            return families
+        return build_families([name for one in families for name in one.applicable(items)], self.preset, options)
 
     def _needs_text_encoder(self) -> bool:
         return any(name.startswith("bertscore") for name in self.metrics)
@@ -151,6 +166,8 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in asdict(self).items() if name != "per_sample"}
+        kept = {name: value for name, value in asdict(replace(self, extractor=None)).items() if name != "per_sample"}
+        if self.extractor is not None:
+            kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
         metrics = list(self.metrics or PRESETS[self.preset].default)
         return {**kept, "metrics": metrics, "clinical": self.clinical.content()}
