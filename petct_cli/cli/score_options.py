@@ -41,6 +41,9 @@ PerSample = Annotated[
 Format = Annotated[
     str,
     typer.Option(
-        "--format", metavar="NAME", help="jsonl, md or table; auto: table on a terminal.", rich_help_panel=_OUTPUT
+        "--format",
+        metavar="NAME",
+        help="jsonl, table, md, latex, csv or html; auto: table on a terminal.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
