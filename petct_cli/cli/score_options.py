@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +25,11 @@ HypothesisField = Annotated[str, typer.Option(metavar="FIELD", help="Text to jud
 PatientField = Annotated[str, typer.Option(metavar="FIELD", help="Unit of resampling.", rich_help_panel=_INPUT)]
 GroupField = Annotated[
     str,
-    typer.Option(metavar="FIELD", help="Groups that also get scores.", rich_help_panel=_INPUT),
+    typer.Option(
+        metavar="FIELD,...",
+        help="Groups that also get scores: region, task, patient, any field. Controls exchange within the first.",
+        rich_help_panel=_INPUT,
+    ),
 ]
 Controls = Annotated[bool, typer.Option(help="Score null controls, too.", rich_help_panel=_CHECKS)]
 Bootstrap = Annotated[
@@ -35,6 +40,14 @@ PerSample = Annotated[
     typer.Option(
         "--per-sample",
         help="Emit a sample_score record per sample, in input order, before the scores.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Append = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Add one line about this run (JSONL): hashes, options, scores. The same run again adds nothing.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
 from petct_cli.stages.score_input import Fields, read_items
+from petct_cli.stages.score_log import LogFile, summary
 from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class Score:
         Of resampling and shuffling.
     per_sample
         Whether to emit a record for each sample first.
+    append
+        File that gets one line per run (`petct_cli.stages.score_log`), None for none.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -62,6 +66,7 @@ class Score:
     resamples: int = 1000
     seed: int = 0
     per_sample: bool = False
+    append: Path | None = None
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -85,10 +90,17 @@ class Score:
         InputError
             ``nothing_to_score`` when no record has a reference or true lesions.
         """
+        log = None if self.append is None else LogFile(self.append)
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
-        yield from run.scores()
+        seen = []
+        for score in run.scores():
+            yield score
+            seen.append(score)
+        # Only now: a run that was cut off is none.
+        if log is not None:
+            log.add(summary(run, seen))
 
     def run(self, records: Iterable[Record]) -> ScoreRun:
         """Read all `records` and return the systems in them; scores are computed when they are asked for.
@@ -118,5 +130,5 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in asdict(self).items() if name != "per_sample"}
+        kept = {name: value for name, value in asdict(self).items() if name not in ("per_sample", "append")}
         return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from petct_cli.core.errors import UsageError
-from petct_cli.core.records import Record
+from petct_cli.core.records import Comparison, Record
+from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score import Score
 
 _FORMS = ("jsonl", "table", "md", "latex", "csv", "html")
@@ -59,6 +60,6 @@ class ShownScore:
         """Write the table of all scores."""
         from petct_cli.metrics.table_forms import FORMS, terminal
 
-        scores = list(self.stage.run(records).scores())
+        scores = [made for made in self.stage.collect(records) if isinstance(made, ScoreRecord | Comparison)]
         self.write((terminal(scores, self.width) if self.form == "table" else FORMS[self.form](scores)).encode())
         yield from ()
