@@ -168,6 +168,31 @@ def test_a_failed_sample_takes_its_reference_from_another_system(petct: Any, tmp
     assert "other has no reference for 1 samples" in done.stderr
 
 
+def test_a_system_of_which_everything_failed_is_nought(petct: Any, tmp_path: Path) -> None:
+    lost = [{"id": f"i{n}", "error": {"stage": "generate", "code": "x", "message": "y"}} for n in range(2)]
+    scores, differences, done = scored(petct, *two_systems(tmp_path, [pair_of(0), pair_of(1)], lost))
+    assert done.code == 0
+    assert (scores["other"]["value"], scores["other"]["n"], scores["other"]["counts"]["failed"]) == (0, 2, 2)
+    assert differences[0]["difference"] == 100
+
+
+def test_a_system_that_is_no_name_belongs_to_none(petct: Any) -> None:
+    records = [pair_of(0, system="a"), pair_of(1, system=["a"]), pair_of(2, system=7)]
+    done = petct("score", "--metrics", "rouge1", "--no-controls", stdin=lines(*records))
+    assert done.code == 1
+    assert "stdin:2: field system is no name [wrong_type]" in done.stderr
+    assert [one.get("system") for one in done.records] == ["a", "7"]
+
+
+def test_any_field_may_be_the_patient(petct: Any) -> None:
+    records = [{**pair_of(n), "patient_id": "p", "unit": {"of": n // 2}} for n in range(8)]
+    intervals = {}
+    for field in ("id", "unit.of", "patient_id"):
+        score = petct("score", "--patient-field", field, "--metrics", "rouge1", stdin=lines(*records)).records[0]
+        intervals[field] = score.get("ci95")
+    assert intervals == {"id": [100, 100], "unit.of": [100, 100], "patient_id": None}
+
+
 def test_systems_without_ids_are_compared_in_their_order_when_the_references_agree(petct: Any, tmp_path: Path) -> None:
     def rows(texts: str, said: str) -> list[dict[str, Any]]:
         return [{"reference": f"x {text}", "hypothesis": f"{said} {text}"} for text in texts]

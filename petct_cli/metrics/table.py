@@ -89,7 +89,7 @@ def image_signals(scores: Iterable[Score]) -> list[str]:
     return lines
 
 
-_MAIN = ("site_f1", "f1_t", "bleu4")
+_MAIN = ("site_f1", "f1_tpf", "bleu4")
 _LEVEL = 0.05
 
 

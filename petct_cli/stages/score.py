@@ -94,13 +94,15 @@ class Score:
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
+        if log is None:
+            yield from run.scores()
+            return
         seen = []
         for score in run.scores():
             yield score
             seen.append(score)
         # Only now: a run that was cut off is none.
-        if log is not None:
-            log.add(summary(run, seen))
+        log.add(summary(run, seen))
 
     def run(self, records: Iterable[Record]) -> ScoreRun:
         """Read all `records` and return the systems in them; scores are computed when they are asked for.

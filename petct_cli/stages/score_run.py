@@ -226,8 +226,8 @@ class ScoreRun:
 
 def score_run(options: Score, systems: Mapping[str | None, SystemInput]) -> ScoreRun:
     """Return the systems with their families of metrics; nothing is computed yet."""
-    full = completed({name: read for name, read in systems.items() if read.items})
-    return ScoreRun(options, tuple(_scored_system(options, name, read) for name, read in full.items()))
+    found = tuple(_scored_system(options, name, read) for name, read in completed(systems).items() if read.items)
+    return ScoreRun(options, found)
 
 
 def _scored_system(options: Score, name: str | None, read: SystemInput) -> ScoredSystem:
