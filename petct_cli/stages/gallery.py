@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +20,7 @@ from petct_cli.metrics.table import HEADINGS, arrange, image_signals
 from petct_cli.report.lesions import extract_lesions, lesion_sites
 from petct_cli.report.sites import load_sites, sides_of
 from petct_cli.stages.contact_sheet import ContactSheet
+from petct_cli.stages.page import heading, html_page
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,13 +87,12 @@ class Gallery:
         studies: dict[str, list[Sample]] = {}
         for sample in shown:
             studies.setdefault(sample.study, []).append(sample)
-        parts = [_head(self.title, self.notes)]
+        parts = [heading(self.title, self.notes)]
         if self.scores is not None:
             parts.append(score_table(read_scores(self.scores)))
         parts.append("<h2>Cases</h2>" if studies else "<h2>No case has images</h2>")
         parts += [_case(studies[study]) for study in choose(studies, self.cases)]
-        parts.append("</body></html>\n")
-        write_atomically(self.out, "\n".join(parts).encode())
+        write_atomically(self.out, html_page(self.title, parts))
         log.info("wrote %s", self.out)
         return kept
 
@@ -170,16 +169,6 @@ def _cell(score: Score | None) -> str:
     bounds = " to ".join(f"{bound:.{digits}f}" for bound in score.ci95 or [])
     small = f"<small>{bounds}</small>" if bounds else ""
     return f"<td>{score.value:.{digits}f}{small}</td>"
-
-
-def _head(title: str, notes: Sequence[str]) -> str:
-    css = files("petct_cli.stages").joinpath("data/gallery.css").read_text("utf-8")
-    paragraphs = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{css}</style></head><body><h1>{escape(title)}</h1>{paragraphs}"
-    )
 
 
 def _case(samples: Sequence[Sample]) -> str:
