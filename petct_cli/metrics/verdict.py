@@ -1,0 +1,132 @@
+"""What the null controls say of a system, in a sentence that a person can repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from petct_cli.core.records import Score
+from petct_cli.metrics.table import HEADINGS
+
+Level = Literal["yes", "none", "against", "untested"]
+SIGNIFICANT = 0.05
+# Judged first: what is true of the patient, then how it is worded; of each kind the first that was computed.
+_LEADS = (
+    ("f1_tp", "f1_t", "site_f1", "vqa_closed_accuracy"),
+    ("rougeL", "rouge1", "bleu4", "chrf", "rouge2", "bleu3", "bleu2", "bleu1"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a system's texts depend on the image.
+
+    Attributes
+    ----------
+    level
+        ``yes``, ``none``, ``against`` (another patient's texts fit better) or ``untested``.
+    headline
+        The level and its p-value in words.
+    reasons
+        A sentence or two for each leading metric: against the texts of other patients, and against a template.
+    """
+
+    level: Level
+    headline: str
+    reasons: tuple[str, ...]
+
+
+def leading_metrics(metrics: Sequence[str]) -> list[str]:
+    """Return the metrics by which systems are judged: one of what is true and one of wording, where there are."""
+    leads = [next((name for name in names if name in metrics), None) for names in _LEADS]
+    return [name for name in leads if name is not None] or list(metrics[:1])
+
+
+def verdict(own: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]]) -> Verdict:
+    """Return what the controls say of one system.
+
+    Parameters
+    ----------
+    own
+        Its scores over everything, by metric.
+    controls
+        The scores of its controls: by control, then by metric.
+
+    Notes
+    -----
+    The first leading metric with a p-value decides. The image signal is what a metric loses when the texts are
+    shuffled among the patients of a group.
+    """
+    shuffled = controls.get("shuffled", {})
+    leads = leading_metrics(list(own))
+    tested = [metric for metric in leads if _p_value(shuffled.get(metric)) is not None]
+    level: Level = "untested"
+    headline = "Image signal: not tested"
+    reasons: list[str] = []
+    if tested:
+        level = _level(shuffled[tested[0]])
+        words = {"yes": "yes", "none": "none", "against": "the wrong way round"}[level]
+        headline = f"Image signal: {words} ({said_p(_p_value(shuffled[tested[0]]) or 0.0)})"
+    elif not shuffled:
+        reasons.append("The null controls were not scored, so nothing here says whether it looked at an image.")
+    else:
+        reasons.append("The texts could not be tested against those of other patients.")
+    for metric in leads:
+        reasons += _against_others(own[metric], shuffled.get(metric))
+        reasons += _against_template(own[metric], controls.get("template", {}).get(metric))
+    return Verdict(level, headline, tuple(reasons))
+
+
+def said_p(p_value: float) -> str:
+    """Return a p-value in words."""
+    return f"p = {p_value:.2g}"
+
+
+def said(value: float) -> str:
+    """Return a value with as many digits as tell something."""
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def name_of(metric: str) -> str:
+    """Return what people call a metric."""
+    return HEADINGS.get(metric, metric)
+
+
+def _p_value(shuffled: Score | None) -> float | None:
+    return (shuffled.counts or {}).get("p_value") if shuffled is not None else None
+
+
+def _level(shuffled: Score) -> Level:
+    counts = shuffled.counts or {}
+    if counts["p_value"] >= SIGNIFICANT:
+        return "none"
+    gain = counts.get("image_signal", 0.0) * (1 if shuffled.higher_is_better else -1)
+    return "yes" if gain > 0 else "against"
+
+
+def _against_others(own: Score, shuffled: Score | None) -> list[str]:
+    p_value = _p_value(shuffled)
+    if own.value is None or shuffled is None or shuffled.value is None or p_value is None:
+        return []
+    numbers = f"{name_of(own.metric)} {said(own.value)} against {said(shuffled.value)} ({said_p(p_value)})"
+    return [
+        {
+            "yes": f"Its texts fit their own patients better than others: {numbers}.",
+            "none": f"Its texts fit other patients as well as their own: {numbers}.",
+            "against": f"Its texts fit other patients better than their own: {numbers}.",
+            "untested": "",
+        }[_level(shuffled)]
+    ]
+
+
+def _against_template(own: Score, template: Score | None) -> list[str]:
+    if own.value is None or template is None or template.value is None:
+        return []
+    numbers = f"{name_of(own.metric)} {said(template.value)} against {said(own.value)}"
+    if (template.value > own.value) == own.higher_is_better and template.value != own.value:
+        return [f"A template that sees no image scores higher: {numbers}."]
+    low, high = own.ci95 or (own.value, own.value)
+    if low <= template.value <= high:
+        return [f"A template that sees no image scores within its interval: {numbers}."]
+    return [f"A template that sees no image scores lower: {numbers}."]
