@@ -249,3 +249,29 @@ def test_a_markdown_table_holds_whatever_the_system_is_called(petct: Any) -> Non
     assert len(rows) == 4
     assert "a\\|b" in rows[2]
     assert "c d" in rows[3]
+
+
+def test_each_sample_comes_before_the_scores(petct: Any) -> None:
+    records = [
+        {"id": "a", "patient": "p1", "reference": "x y", "hypothesis": "x y", "task": "vqa"},
+        {"id": "b", "patient": "p2", "reference": "x y", "hypothesis": None},
+        {"id": "c", "patient": "p3", "hypothesis": "x"},
+        {"id": "d", "patient": "p4", "reference": "x y", "hypothesis": "x z", "error": "timeout"},
+        {"id": "e", "patient": "p5", "reference": "x y", "hypothesis": "x z"},
+    ]
+    arguments = ("score", "--metrics", "rouge1,size_mae_mm", "--no-controls", "--per-sample")
+    result = petct(*arguments, stdin=lines(*records))
+    samples, scores = result.records[:5], result.records[5:]
+    assert [(one["id"], one["patient"], one["status"], one["scores"]["rouge1"]) for one in samples] == [
+        ("a", "p1", "ok", 100),
+        ("b", "p2", "missing", 0),
+        ("c", "p3", "without_truth", None),
+        ("d", "p4", "failed", 0),
+        ("e", "p5", "ok", 50),
+    ]
+    assert {one["type"] for one in samples} == {"sample_score"}
+    assert {one["scores"]["size_mae_mm"] for one in samples} == {None}
+    assert (samples[0]["task"], samples[0]["group"]) == ("vqa", "vqa/all")
+    assert scores[0]["value"] == 37.5
+    assert scores[0]["provenance"] == samples[0]["provenance"]
+    assert petct(*arguments, "--format", "md", stdin=lines(*records)).code == 2

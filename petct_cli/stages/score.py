@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from petct_cli import __version__
 from petct_cli.core.errors import InputError, UsageError
-from petct_cli.core.hashing import sha256_json
-from petct_cli.core.provenance import entry
-from petct_cli.core.records import AnyRecord, ProvenanceEntry, Record, Sample
-from petct_cli.core.records import Score as ScoreRecord
-from petct_cli.stages.score_input import Fields, SystemInput, read_items
+from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.stages.score_input import Fields, read_items
+from petct_cli.stages.score_run import ScoreRun, scored_system
 
 if TYPE_CHECKING:
-    from petct_cli.metrics.families import Family, FamilyControl, Item
-    from petct_cli.metrics.statistics import Floats
-
-_DIGITS = 6
+    from petct_cli.metrics.families import Family
 
 
 @dataclass(frozen=True)
@@ -54,6 +47,8 @@ class Score:
         Of the bootstrap over patients and of the paired test; 0 for neither.
     seed
         Of resampling and shuffling.
+    per_sample
+        Whether to emit a record for each sample first.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -66,6 +61,7 @@ class Score:
     controls: bool = True
     resamples: int = 1000
     seed: int = 0
+    per_sample: bool = False
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -89,6 +85,19 @@ class Score:
         InputError
             ``nothing_to_score`` when no record has a reference or true lesions.
         """
+        run = self.run(records)
+        if self.per_sample:
+            yield from run.samples()
+        yield from run.scores()
+
+    def run(self, records: Iterable[Record]) -> ScoreRun:
+        """Read all `records` and return the systems in them; scores are computed when they are asked for.
+
+        Raises
+        ------
+        InputError
+            ``nothing_to_score`` as for `collect`.
+        """
         systems = read_items(records, self.fields, self.system)
         if not any(system.items for system in systems.values()):
             raise InputError(
@@ -96,161 +105,18 @@ class Score:
                 f"no record has a {self.fields.reference} or lesions",
                 "name the fields with --reference-field and --hypothesis-field",
             )
-        for name, system in systems.items():
-            if system.items:
-                yield from self._score_system(name, system)
+        return ScoreRun(self, tuple(scored_system(self, name, read) for name, read in systems.items() if read.items))
 
-    def _score_system(self, name: str | None, system: SystemInput) -> Iterator[ScoreRecord]:
-        inputs = [[item.id, item.patient, item.group, item.reference, item.hypothesis] for item in system.items]
-        emit = _Emitter(self, name, system, entry(self.name, self.version, self._options(), [sha256_json(inputs)]))
-        own = [item.hypothesis for item in system.items]
-        families = [(family, family.rows(system.items, own)) for family in self._families()]
-        for family, rows in families:
-            yield from emit.scores(family, rows, own=True)
-        groups = list(dict.fromkeys(item.group for item in system.items))
-        if len(groups) > 1:
-            for group in groups:
-                chosen = [index for index, item in enumerate(system.items) if item.group == group]
-                for family, rows in families:
-                    yield from emit.scores(family, rows, group=group, chosen=chosen)
-        if self.controls:
-            yield from self._controls(emit, system.items, families)
-
-    def _controls(
-        self, emit: _Emitter, items: Sequence[Item], families: Sequence[tuple[Family, Floats]]
-    ) -> Iterator[ScoreRecord]:
-        from petct_cli.metrics.controls import exchange, taken_from, templates
-
-        partner = exchange(items, self.seed)
-        alone = float(sum(index is None for index in partner))
-        texts = {
-            "template": templates(items),
-            "other_patient": taken_from(partner, [item.reference for item in items]),
-            "shuffled": taken_from(partner, [item.hypothesis for item in items]),
-            "self": [item.reference or "" for item in items],
-        }
-        for control, hypotheses in texts.items():
-            for family, true_rows in families:
-                rows = family.rows(items, hypotheses)
-                against = true_rows if control == "shuffled" else None
-                extra = {"without_partner": alone} if control in ("other_patient", "shuffled") else {}
-                yield from emit.scores(family, rows, control=control, true_rows=against, extra=extra)
-        for family, _ in families:
-            for own in family.controls(items):
-                yield from emit.family_control(family, own)
-
-    def _families(self) -> list[Family]:
+    def families(self) -> list[Family]:
+        """Return the metrics asked for, ready to compute."""
         from petct_cli.metrics.registry import MetricOptions, build_families
         from petct_cli.report.normalise import Canonical
 
         return build_families(self.metrics, self.preset, MetricOptions(Canonical(**asdict(self.spelling))))
 
-    def _options(self) -> dict[str, Any]:
+    def content_options(self) -> dict[str, Any]:
+        """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        return {**asdict(self), "metrics": list(self.metrics or PRESETS[self.preset].default)}
-
-
-@dataclass(frozen=True)
-class _Emitter:
-    """Turns rows of one system into score records."""
-
-    options: Score
-    system: str | None
-    input: SystemInput
-    stamp: ProvenanceEntry
-
-    def scores(
-        self,
-        family: Family,
-        rows: Floats,
-        *,
-        own: bool = False,
-        group: str | None = None,
-        control: str | None = None,
-        chosen: Sequence[int] | None = None,
-        true_rows: Floats | None = None,
-        only: Sequence[str] = (),
-        extra: Mapping[str, float] | None = None,
-    ) -> Iterator[ScoreRecord]:
-        """Yield a record per metric of `family`; with `true_rows` also what they gain over `rows`."""
-        from petct_cli.metrics.statistics import bootstrap_ci, paired_p_value, sum_by_unit
-
-        options = self.options
-        patients = [item.patient for item in self.input.items]
-        if chosen is not None:
-            rows, patients = rows[chosen], [patients[index] for index in chosen]
-        by_patient = sum_by_unit(rows, patients)
-        sums = by_patient.sum(0)
-        for metric in only or family.metrics():
-
-            def value(sums: Floats, metric: str = metric) -> Floats:
-                return family.value(metric, sums)
-
-            found = float(value(sums))
-            counts = {**family.counts(metric, sums), **(extra or {})}
-            if own:
-                counts |= {name: float(number) for name, number in sorted(self.input.faults.items())}
-            if true_rows is not None:
-                true = sum_by_unit(true_rows, patients)
-                signal = float(value(true.sum(0))) - found
-                p_value = paired_p_value(true, by_patient, value, options.resamples, options.seed)
-                counts |= {} if math.isnan(signal) else {"image_signal": signal}
-                counts |= {} if p_value is None else {"p_value": p_value}
-            interval = bootstrap_ci(by_patient, value, options.resamples, options.seed)
-            yield self.record(
-                family, metric, found, family.size(metric, sums), interval, counts, sums, group=group, control=control
-            )
-
-    def family_control(self, family: Family, control: FamilyControl) -> Iterator[ScoreRecord]:
-        """Yield the scores of a control that only `family` has."""
-        if control.rows is not None:
-            yield from self.scores(family, control.rows, control=control.name, only=control.metrics)
-            return
-        sums = family.rows(self.input.items, [item.hypothesis for item in self.input.items]).sum(0)
-        for metric, value in control.values.items():
-            n = len(self.input.items) if math.isfinite(value) else 0
-            yield self.record(family, metric, value, n, None, {}, sums, control=control.name, note=control.note)
-
-    def record(
-        self,
-        family: Family,
-        metric: str,
-        value: float,
-        n: int,
-        interval: tuple[float, float] | None,
-        counts: Mapping[str, float],
-        sums: Floats,
-        *,
-        group: str | None = None,
-        control: str | None = None,
-        note: str = "",
-    ) -> ScoreRecord:
-        """Build the record; an undefined value is null with n 0."""
-        undefined = not math.isfinite(value)
-        signature = family.signature(metric, sums)
-        if note:
-            signature += f"|{note}"
-        if interval is not None:
-            signature += f"|ci:bootstrap-patients-{self.options.resamples}|seed:{self.options.seed}"
-        names = {"system": self.system, "group": group, "control": control}
-        fields: dict[str, Any] = {
-            "id": "/".join([metric, *(str(name) for name in names.values() if name)]),
-            "metric": metric,
-            "value": None if undefined else _rounded(value),
-            "n": n,
-            "higher_is_better": family.higher_is_better(metric),
-            "signature": f"{signature}|petct:{__version__}",
-            "provenance": [self.stamp],
-            **{key: name for key, name in names.items() if name},
-        }
-        if interval is not None and not undefined:
-            fields["ci95"] = [_rounded(bound) for bound in interval]
-        if counts:
-            fields["counts"] = {name: _rounded(number) for name, number in counts.items()}
-        return ScoreRecord(**fields)
-
-
-def _rounded(value: float) -> float:
-    # Sums may differ in the last bits between machines; six decimals do not.
-    return round(float(value), _DIGITS) + 0.0
+        kept = {name: value for name, value in asdict(self).items() if name != "per_sample"}
+        return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}

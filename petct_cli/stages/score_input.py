@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Record
@@ -33,12 +33,34 @@ class Fields:
     group: str = "region"
 
 
+Status = Literal["ok", "failed", "missing", "without_truth"]
+
+
 @dataclass
 class SystemInput:
-    """The items of one system, and what was missing in them."""
+    """The samples of one system.
+
+    Attributes
+    ----------
+    items
+        What can be scored, in input order.
+    read
+        Every sample read with its status, in input order; `items` are those with another than ``without_truth``.
+    faults
+        How many samples have each status other than ``ok``.
+    """
 
     items: list[Item] = field(default_factory=list)
+    read: list[tuple[Item, Status]] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
+
+    def add(self, item: Item, status: Status) -> None:
+        """Take one more sample in."""
+        self.read.append((item, status))
+        if status != "without_truth":
+            self.items.append(item)
+        if status != "ok":
+            self.faults[status] += 1
 
 
 ItemT = TypeVar("ItemT")
@@ -82,27 +104,25 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
         found = systems.setdefault(chosen, SystemInput())
         reference, hypothesis = _worded(_at(value, fields.reference)), _text(_at(value, fields.hypothesis))
         truth = _facts(value.get("lesions"))
+        status: Status = "ok"
         if reference is None and truth is None:
-            found.faults["without_truth"] += 1
-            continue
-        if record.error is not None:
-            found.faults["failed"] += 1
-            hypothesis = None
+            status = "without_truth"
+        elif record.error is not None:
+            status = "failed"
         elif hypothesis is None:
-            found.faults["missing"] += 1
-        found.items.append(
-            Item(
-                id=record.id or str(number),
-                patient=_patient(value, fields.patient) or record.id or str(number),
-                group=_group(_at(value, fields.group), value.get("task")),
-                system=chosen,
-                reference=reference,
-                hypothesis=hypothesis or "",
-                truth=truth,
-                task=_text(value.get("task")),
-                question=_text(value.get("question")),
-            )
+            status = "missing"
+        item = Item(
+            id=record.id or str(number),
+            patient=_patient(value, fields.patient) or record.id or str(number),
+            group=_group(_at(value, fields.group), value.get("task")),
+            system=chosen,
+            reference=reference,
+            hypothesis=(hypothesis or "") if status == "ok" else "",
+            truth=truth,
+            task=_text(value.get("task")),
+            question=_text(value.get("question")),
         )
+        found.add(item, status)
     for found in systems.values():
         found.faults.update({"failed": 0, "missing": 0})
     return systems
