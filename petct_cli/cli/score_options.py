@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,15 @@ PerSample = Annotated[
     typer.Option(
         "--per-sample",
         help="Emit a sample_score record per sample, in input order, before the scores.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page, too: verdict, scores, controls, worst cases. It holds report texts.",
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -28,6 +28,7 @@ def main(
     controls: opt.Controls = True,
     bootstrap: opt.Bootstrap = 1000,
     per_sample: opt.PerSample = False,
+    html: opt.Html = None,
     output: opt.Format = "auto",
     *,
     shared: Shared,
@@ -60,6 +61,7 @@ def main(
         resamples=bootstrap,
         seed=shared.seed,
         per_sample=per_sample,
+        html=html,
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns

@@ -14,6 +14,8 @@ _TICKS = 4
 _LABEL_LETTERS = 17
 SHAPES = 6
 """Series that can be told apart by shape alone."""
+CONTROL = SHAPES
+"""The series of what is shown beside the systems."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def _point(point: Point, x: Callable[[float], float], y: float) -> str:
     whisker = ""
     if point.interval is not None:
         low, high = (x(end) for end in point.interval)
-        whisker = f'<path class="whisker" d="M{low:.1f} {y:g}H{high:.1f}M{low:.1f} {y - 3:g}v6M{high:.1f} {y - 3:g}v6"/>'
+        whisker = (
+            f'<path class="whisker" d="M{low:.1f} {y:g}H{high:.1f}M{low:.1f} {y - 3:g}v6M{high:.1f} {y - 3:g}v6"/>'
+        )
     return (
         f'<g class="s{point.series}"><title>{escape(_said(point))}</title>{whisker}'
         f"{_shape(point.series, x(point.value), y)}</g>"
@@ -120,8 +124,9 @@ def _shape(series: int, x: float, y: float) -> str:
         "m0 -5.5l5 5.5l-5 5.5l-5 -5.5z",
         "m0 5l5 -9h-10z",
         "m-4.5 -1.5h3v-3h3v3h3v3h-3v3h-3v-3h-3z",
+        "m-1.25 -4.5h2.5v9h-2.5z",
     )
-    return f'<path class="s{series}" d="M{x:.1f} {y:g}{outlines[series % SHAPES]}"/>'
+    return f'<path class="s{series}" d="M{x:.1f} {y:g}{outlines[series]}"/>'
 
 
 def _label(text: str) -> str:

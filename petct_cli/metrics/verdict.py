@@ -27,14 +27,25 @@ class Verdict:
     level
         ``yes``, ``none``, ``against`` (another patient's texts fit better) or ``untested``.
     headline
-        The level and its p-value in words.
+        The level in words.
+    why
+        The p-value, or what kept it from being tested; and where a template scores higher.
     reasons
-        A sentence or two for each leading metric: against the texts of other patients, and against a template.
+        A sentence or two by leading metric: against the texts of other patients, and against a template.
     """
 
     level: Level
     headline: str
-    reasons: tuple[str, ...]
+    why: str
+    reasons: Mapping[str, tuple[str, ...]]
+
+
+_WORDS: Mapping[Level, str] = {
+    "yes": "yes",
+    "none": "none",
+    "against": "the wrong way round",
+    "untested": "not tested",
+}
 
 
 def leading_metrics(metrics: Sequence[str]) -> list[str]:
@@ -62,20 +73,21 @@ def verdict(own: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]
     leads = leading_metrics(list(own))
     tested = [metric for metric in leads if _p_value(shuffled.get(metric)) is not None]
     level: Level = "untested"
-    headline = "Image signal: not tested"
-    reasons: list[str] = []
+    why = "the texts could not be tested against those of other patients" if shuffled else "no null controls"
     if tested:
         level = _level(shuffled[tested[0]])
-        words = {"yes": "yes", "none": "none", "against": "the wrong way round"}[level]
-        headline = f"Image signal: {words} ({said_p(_p_value(shuffled[tested[0]]) or 0.0)})"
-    elif not shuffled:
-        reasons.append("The null controls were not scored, so nothing here says whether it looked at an image.")
-    else:
-        reasons.append("The texts could not be tested against those of other patients.")
-    for metric in leads:
-        reasons += _against_others(own[metric], shuffled.get(metric))
-        reasons += _against_template(own[metric], controls.get("template", {}).get(metric))
-    return Verdict(level, headline, tuple(reasons))
+        why = f"{name_of(tested[0])}, {said_p(_p_value(shuffled[tested[0]]) or 0.0)}"
+    template = controls.get("template", {})
+    above = [name_of(metric) for metric in leads if _is_better(template.get(metric), own[metric])]
+    why += f"; a template scores better on {' and '.join(above)}" if above else ""
+    reasons = {
+        metric: (
+            *_against_others(own[metric], shuffled.get(metric)),
+            *_against_template(own[metric], template.get(metric)),
+        )
+        for metric in leads
+    }
+    return Verdict(level, f"Image signal: {_WORDS[level]}", why, reasons)
 
 
 def said_p(p_value: float) -> str:
@@ -109,24 +121,28 @@ def _against_others(own: Score, shuffled: Score | None) -> list[str]:
     p_value = _p_value(shuffled)
     if own.value is None or shuffled is None or shuffled.value is None or p_value is None:
         return []
-    numbers = f"{name_of(own.metric)} {said(own.value)} against {said(shuffled.value)} ({said_p(p_value)})"
-    return [
-        {
-            "yes": f"Its texts fit their own patients better than others: {numbers}.",
-            "none": f"Its texts fit other patients as well as their own: {numbers}.",
-            "against": f"Its texts fit other patients better than their own: {numbers}.",
-            "untested": "",
-        }[_level(shuffled)]
-    ]
+    told = {
+        "yes": "Fits its own patients better than others",
+        "none": "Fits other patients as well as its own",
+        "against": "Fits other patients better than its own",
+    }[_level(shuffled)]
+    return [f"{told}: {said(own.value)} against {said(shuffled.value)} ({said_p(p_value)})."]
+
+
+def _is_better(one: Score | None, other: Score) -> bool:
+    if one is None or one.value is None or other.value is None or one.value == other.value:
+        return False
+    return (one.value > other.value) == other.higher_is_better
 
 
 def _against_template(own: Score, template: Score | None) -> list[str]:
     if own.value is None or template is None or template.value is None:
         return []
-    numbers = f"{name_of(own.metric)} {said(template.value)} against {said(own.value)}"
-    if (template.value > own.value) == own.higher_is_better and template.value != own.value:
-        return [f"A template that sees no image scores higher: {numbers}."]
     low, high = own.ci95 or (own.value, own.value)
-    if low <= template.value <= high:
-        return [f"A template that sees no image scores within its interval: {numbers}."]
-    return [f"A template that sees no image scores lower: {numbers}."]
+    if _is_better(template, own):
+        told = "scores higher" if own.higher_is_better else "errs less"
+    elif low <= template.value <= high:
+        told = "scores within its interval"
+    else:
+        told = "scores lower" if own.higher_is_better else "errs more"
+    return [f"A template that sees no image {told}: {said(template.value)}."]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.store import write_atomically
 from petct_cli.stages.score_input import Fields, read_items
 from petct_cli.stages.score_run import ScoreRun, scored_system
 
@@ -49,6 +52,8 @@ class Score:
         Of resampling and shuffling.
     per_sample
         Whether to emit a record for each sample first.
+    html
+        Where to write a page for a person (`petct_cli.stages.score_page`), None for none.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -62,6 +67,7 @@ class Score:
     resamples: int = 1000
     seed: int = 0
     per_sample: bool = False
+    html: Path | None = None
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -88,7 +94,13 @@ class Score:
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
-        yield from run.scores()
+        scores: Iterable[ScoreRecord] = run.scores()
+        if self.html is not None:
+            from petct_cli.stages.score_page import score_page
+
+            scores = list(scores)
+            write_atomically(self.html, score_page(run.systems, scores))
+        yield from scores
 
     def run(self, records: Iterable[Record]) -> ScoreRun:
         """Read all `records` and return the systems in them; scores are computed when they are asked for.
@@ -118,5 +130,5 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in asdict(self).items() if name != "per_sample"}
+        kept = {name: value for name, value in asdict(self).items() if name not in ("per_sample", "html")}
         return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}
