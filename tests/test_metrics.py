@@ -14,7 +14,6 @@ from rouge_score import rouge_scorer
 from petct_cli.metrics.controls import exchange, fold_of, most_frequent_site, templates
 from petct_cli.metrics.families import Fact, Item
 from petct_cli.metrics.lesion_sites import SiteFamily, chance_f1, true_facts
-from petct_cli.metrics.ngrams import bleu_row, corpus_bleu, nltk_bleu_row, nltk_corpus_bleu
 from petct_cli.metrics.registry import PRESETS
 from petct_cli.metrics.statistics import bootstrap_ci, paired_p_value, sum_by_unit
 from petct_cli.metrics.text import TextFamily
@@ -47,12 +46,12 @@ def total(family: Any, metric: str, items: list[Item], hypotheses: list[str] | N
 @given(pairs)
 def test_bleu_is_sacrebleu_on_the_same_tokens(given_pairs: list[tuple[str, str]]) -> None:
     tokens = [(DEFAULT.tokens(a), DEFAULT.tokens(b)) for a, b in given_pairs]
-    sums = np.array([bleu_row(a, b) for a, b in tokens]).sum(0)
+    ours = total(TextFamily(("bleu4",)), "bleu4", [item(number, b, a) for number, (a, b) in enumerate(given_pairs)])
     theirs = sacrebleu.corpus_bleu(
         [" ".join(a) for a, _ in tokens], [[" ".join(b) for _, b in tokens]], tokenize="none", force=True
     )
     if all(count > 0 for count in theirs.totals):
-        assert float(corpus_bleu(sums, 4)) == pytest.approx(theirs.score, abs=1e-9)
+        assert ours == pytest.approx(theirs.score, abs=1e-9)
 
 
 @settings(max_examples=150, deadline=None)
@@ -70,7 +69,8 @@ def test_rouge_of_the_preset_is_rouge_score(given_pairs: list[tuple[str, str]]) 
 @given(pairs)
 def test_bleu_of_the_preset_is_nltk(given_pairs: list[tuple[str, str]]) -> None:
     translate = pytest.importorskip("nltk.translate.bleu_score")
-    ours = float(nltk_corpus_bleu(np.array([nltk_bleu_row(a.split(), b.split()) for a, b in given_pairs]).sum(0)))
+    items = [item(number, b, a) for number, (a, b) in enumerate(given_pairs)]
+    ours = total(VimedFamily(("bleu4",)), "bleu4", items)
     theirs = translate.corpus_bleu(
         [[b.split()] for _, b in given_pairs],
         [a.split() for a, _ in given_pairs],

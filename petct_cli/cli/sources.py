@@ -107,14 +107,24 @@ def is_manifest(path: str) -> bool:
     return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())
 
 
-def once_each(studies: Iterable[Item]) -> Iterator[Item]:
-    """Let each id be converted once: a second study of that name would replace the volumes of the first."""
+def once_each(studies: Iterable[Item], stage: str | None = None) -> Iterator[Item]:
+    """Let each id be worked on once: what is made of a second study of that name would stand for the first one's.
+
+    It holds the ids of all studies, 130 bytes each.
+
+    Parameters
+    ----------
+    stage
+        What passes the second one on as failed, and does nothing to studies that have failed or have volumes. None: the
+        second one is told of and left out, whatever it is, since each of the records that follow counts.
+    """
     seen: set[str] = set()
     for item in studies:
-        if isinstance(item, Study) and item.error is None and item.ct is None and item.pet is None:
+        if isinstance(item, Study) and (stage is None or (item.error is None and item.ct is None and item.pet is None)):
             if item.id in seen:
                 code, message = "duplicate_id", "a study of this id was given before"
-                yield BadLine(item.id, BadLineError(code, message, item.failed("convert", code, message)))
+                failed = None if stage is None else item.failed(stage, code, message)
+                yield BadLine(item.id, BadLineError(code, message, failed))
                 continue
             seen.add(item.id)
         yield item

@@ -217,11 +217,20 @@ class Placement:
 
 
 class Study(Record):
-    """One PET/CT study."""
+    """One PET/CT study.
+
+    Attributes
+    ----------
+    accession
+        Pseudonym of its accession number under the key of `deid`; petct itself never writes the number.
+    scanner
+        Manufacturer and model. There is no such field for the institution, which identifies: ``site`` is the user's.
+    """
 
     TYPE: ClassVar[str] = "study"
 
     patient: str | None = None
+    accession: str | None = None
     study_date: str | None = None
     dates: Literal["full", "shifted", "none"] | None = None
     period: str | None = None
@@ -229,6 +238,7 @@ class Study(Record):
     age: str | None = None
     height_m: float | None = None
     weight_kg: float | None = None
+    scanner: str | None = None
     series: list[Series] = []
     report: ReportRef | None = None
     deid: Deid | None = None

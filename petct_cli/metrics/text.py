@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from petct_cli.metrics.families import Family, Floats, Item
-from petct_cli.metrics.ngrams import BLEU_COLUMNS, bleu_row, corpus_bleu, rouge_l, rouge_n
+from petct_cli.metrics.ngrams import BLEU_COLUMNS, bleu_rows, corpus_bleu
+from petct_cli.metrics.overlap import TokenCodes, blocks, common_lengths, f_measures, matches, ngram_counts
 from petct_cli.report.normalise import DEFAULT, Canonical
 
 if TYPE_CHECKING:
@@ -23,22 +25,27 @@ class TextFamily(Family):
     wanted: tuple[str, ...]
     canonical: Canonical = DEFAULT
 
+    @cached_property
+    def codes(self) -> TokenCodes:
+        """The texts of all calls: controls score the same ones again."""
+        return TokenCodes(self.canonical.tokens)
+
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
-        orders = max((int(name[-1]) for name in self.wanted if name.startswith("bleu")), default=0)
         rows = np.zeros((len(items), BLEU_COLUMNS + 4))
-        for row, item, text in zip(rows, items, hypotheses, strict=True):
-            if item.reference is None:
-                continue
-            given, wanted = self.canonical.tokens(text), self.canonical.tokens(item.reference)
-            if orders:
-                row[:BLEU_COLUMNS] = bleu_row(given, wanted, orders)
-            if "rouge1" in self.wanted:
-                row[-4] = rouge_n(given, wanted, 1)
-            if "rouge2" in self.wanted:
-                row[-3] = rouge_n(given, wanted, 2)
+        bleu_orders = max((int(name[-1]) for name in self.wanted if name.startswith("bleu")), default=0)
+        rouge_orders = [order for order in (1, 2) if f"rouge{order}" in self.wanted]
+        for block in blocks(items, hypotheses):
+            coded = block.coded(self.codes)
+            given, wanted = coded.lengths()
+            found = matches(coded, max(bleu_orders, *rouge_orders, 0))
+            if bleu_orders:
+                rows[block.chosen, :BLEU_COLUMNS] = bleu_rows(found[:, :bleu_orders], given, wanted)
+            for order in rouge_orders:
+                totals = [ngram_counts(lengths, order)[:, -1] for lengths in (given, wanted)]
+                rows[block.chosen, order - 5] = f_measures(found[:, order - 1], *totals)
             if "rougeL" in self.wanted:
-                row[-2] = rouge_l(given, wanted)
-            row[-1] = 1
+                rows[block.chosen, -2] = f_measures(common_lengths(coded), given, wanted)
+            rows[block.chosen, -1] = 1
         return rows
 
     def value(self, metric: str, sums: Floats) -> Floats:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from petct_cli.report.measures import Measures, find_measures
 from petct_cli.report.normalise import compose, unify_tone_marks
@@ -27,7 +27,8 @@ from petct_cli.report.vocabulary import Vocabulary, load_vocabulary
 EXTRACTOR_VERSION = "1"
 """Belongs in the signature of every score that rests on extracted lesions."""
 
-Fdg = Literal["increased", "none"]
+Fdg = Literal["increased", "none", "physiological"]
+Invasion = Literal["yes", "no"]
 Span = tuple[int, int]
 _LONGEST_SENTENCE = 2000
 
@@ -53,7 +54,8 @@ class ExtractedLesion:
     suv_max
         SUVmax; of a range the larger.
     fdg
-        ``increased``, ``none`` (said to have none), or None when not stated.
+        ``increased``, ``none`` (said to have no more than its surroundings), ``physiological`` (no lesion; only on
+        demand), or None when not stated.
     multiple
         Said to be several.
     span
@@ -62,6 +64,17 @@ class ExtractedLesion:
         Number of the finding in the text; the places of one finding share it.
     mentions
         Spans of later sentences that tell the same lesion again.
+    part
+        Lobe or other part of the organ (``upper_lobe``, ``head``, ``antrum``), None when not stated.
+    level
+        Node level or station ("IIB", "4R"), vertebra ("L3"), liver or lung segment ("VII", "S6"), rib ("5"); several are
+        joined by a comma. None when not stated.
+    count
+        Stated number of lesions, None when not stated.
+    invasion
+        ``yes``: said to grow into something, ``no``: said not to, None: not stated.
+    invades
+        Organs that it is said to grow into; may be empty where `invasion` is ``yes`` ("xâm lấn xung quanh").
     """
 
     site: str | None
@@ -76,6 +89,11 @@ class ExtractedLesion:
     span: Span
     finding: int
     mentions: tuple[Span, ...] = ()
+    part: str | None = None
+    level: str | None = None
+    count: int | None = None
+    invasion: Invasion | None = None
+    invades: tuple[str, ...] = ()
 
 
 def extract_lesions(text: str, lang: str = "vi") -> list[ExtractedLesion]:
@@ -124,6 +142,18 @@ def _of_bearable_length(text: str, spans: Iterable[Span]) -> Iterator[Span]:
             yield start, cut
             start = cut
         yield start, end
+
+
+def lesion_record(lesion: ExtractedLesion) -> dict[str, Any]:
+    """Return `lesion` as JSON values, keys as the attributes; spans are [start, end]."""
+    return {
+        name: [list(span) for span in value]
+        if name == "mentions"
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in asdict(lesion).items()
+    }
 
 
 def lesion_sites(lesions: Iterable[ExtractedLesion]) -> set[tuple[str, str | None]]:
