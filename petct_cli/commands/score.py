@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from itertools import chain
 
 from petct_cli.cli import score_options as opt
@@ -45,17 +46,18 @@ def main(
         petct generate samples.jsonl --model model | petct score --format md
     """
     from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_input import Fields, file_names, named
+    from petct_cli.stages.score_input import Fields, InputCheck, file_names, named
     from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
     if not kept <= {"unicode", "tone", "case", "decimal"}:
         raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
+    fields = Fields(reference_field, hypothesis_field, patient_field, group_field)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
         preset=preset,
         spelling=Spelling(**dict.fromkeys(kept, False)),
-        fields=Fields(reference_field, hypothesis_field, patient_field, group_field),
+        fields=fields,
         system=system,
         controls=controls,
         resamples=bootstrap,
@@ -66,9 +68,10 @@ def main(
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns
     shown = stage if form == "jsonl" else ShownScore(stage, form, sys.stdout.buffer.write, width)
-    names = file_names(files or []) if system is None and len(files or []) > 1 else [None]
+    names = file_names(files or []) if system is None and len(files or []) > 1 else [system] * len(files or ["-"])
+    check = InputCheck(fields)
     sources = [
-        named(read_records([file], any_json=True), name)
-        for file, name in zip(files or ["-"], names * (len(files or ["-"]) // len(names)), strict=True)
+        named(read_records([file], any_json=True, check=partial(check, system=name)), name)
+        for file, name in zip(files or ["-"], names, strict=True)
     ]
     run(shown, chain.from_iterable(sources), shared)

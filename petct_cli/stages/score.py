@@ -12,7 +12,7 @@ from petct_cli.core.records import AnyRecord, Record, Sample
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.core.store import write_atomically
 from petct_cli.stages.score_input import Fields, read_items
-from petct_cli.stages.score_run import ScoreRun, scored_system
+from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Family
@@ -117,7 +117,7 @@ class Score:
                 f"no record has a {self.fields.reference} or lesions",
                 "name the fields with --reference-field and --hypothesis-field",
             )
-        return ScoreRun(self, tuple(scored_system(self, name, read) for name, read in systems.items() if read.items))
+        return score_run(self, systems)
 
     def families(self) -> list[Family]:
         """Return the metrics asked for, ready to compute."""
