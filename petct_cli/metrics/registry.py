@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from petct_cli.metrics.families import Family
 from petct_cli.report.normalise import DEFAULT, Canonical
+
+if TYPE_CHECKING:
+    from petct_cli.metrics.clinical_options import ClinicalOptions
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,12 @@ class MetricOptions:
     ----------
     canonical
         Which differences in spelling count as none.
+    clinical
+        Of the clinical metrics; None for the defaults.
     """
 
     canonical: Canonical = field(default_factory=lambda: DEFAULT)
+    clinical: ClinicalOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,28 @@ class Entry:
 _TEXT = Entry(("bleu1", "bleu2", "bleu3", "bleu4", "rouge1", "rouge2", "rougeL"), "text:text_family")
 _VIMED = Entry(("bleu4", "rouge1", "rougeL"), "vimed:vimed_family")
 _SITES = Entry(("site_f1", "size_mae_mm", "size_r", "suv_mae", "suv_r"), "lesion_sites:site_family")
+
+_F1 = Entry(("f1_t", "f1_tp", "f1_tf", "f1_tpf"), "clinical:f1_family")
+_ERRORS = Entry(
+    (
+        "omitted_lesions",
+        "hallucinated_lesions",
+        "omitted_per_report",
+        "hallucinated_per_report",
+        "laterality_errors",
+        "lesion_size_mae_mm",
+        "lesion_size_within",
+        "lesion_suv_mae",
+        "lesion_suv_within",
+        "abnormal_accuracy",
+        "abnormal_sensitivity",
+        "abnormal_specificity",
+        "roi_f1_rules",
+        "roiq_rules",
+        "weighted_errors",
+    ),
+    "clinical_errors:error_family",
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +79,8 @@ class Preset:
 
 
 PRESETS = {
-    "vi": Preset((_TEXT, _SITES), ("bleu4", "rouge1", "rougeL", *_SITES.metrics)),
-    "vimed": Preset((_VIMED, _SITES), _VIMED.metrics),
+    "vi": Preset((_TEXT, _SITES, _F1, _ERRORS), ("bleu4", "rouge1", "rougeL", *_SITES.metrics, *_F1.metrics)),
+    "vimed": Preset((_VIMED, _SITES, _F1, _ERRORS), _VIMED.metrics),
 }
 
 

@@ -1,0 +1,165 @@
+"""Lesion lists that others extracted or wrote: physicians' lists, a model's answers, petct's own fields.
+
+A list is free text under keys of its own (``data/lesion_lists.toml``). Types and places are read with the vocabulary of
+the text extractor, so that a list and a text get the same categories.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any
+
+from petct_cli.metrics.clinical_lesions import UPTAKE, ClinicalLesion, Lesions, Place, RuleExtractor, normal_places
+from petct_cli.report.measures import find_measures
+from petct_cli.report.normalise import fold
+from petct_cli.report.vocabulary import load_vocabulary
+
+_SIDES = ("left", "right", "bilateral")
+
+
+def read_lesions(value: Any) -> Lesions | None:
+    """Return the lesions of a list, None where `value` is no list of lesions: the extraction failed.
+
+    Parameters
+    ----------
+    value
+        What a record holds: a list of objects. An empty list says that there are no lesions; null, an object with an
+        ``error``, or a list with anything but objects says that nobody knows.
+    """
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) and one and "error" not in one for one in value):
+        return None
+    return tuple(_read_lesion(one) for one in value)
+
+
+@dataclass(frozen=True)
+class _Words:
+    keys: Mapping[str, tuple[str, ...]]
+    unstated: frozenset[str]
+    fdg_none: tuple[str, ...]
+    fdg_increased: tuple[str, ...]
+
+
+@cache
+def _words() -> _Words:
+    table = tomllib.loads(files("petct_cli.metrics").joinpath("data/lesion_lists.toml").read_text("utf-8"))
+    answers = table["answers"]
+    return _Words(
+        keys={what: tuple(map(fold, names)) for what, names in table["keys"].items()},
+        unstated=frozenset(map(fold, answers["unstated"])),
+        fdg_none=tuple(map(fold, answers["fdg_none"])),
+        fdg_increased=tuple(map(fold, answers["fdg_increased"])),
+    )
+
+
+def _read_lesion(given: Mapping[str, Any]) -> ClinicalLesion:
+    told: dict[str, list[Any]] = {}
+    for what, answer in _answers(given):
+        told.setdefault(what, []).append(answer)
+    words = {
+        what: [text for answer in told.get(what, ()) if (text := _text(answer))] for what in ("kind", "place", "side")
+    }
+    kind, places = _kind_and_places(", ".join(words["kind"]), ", ".join(words["place"]), _side(words["side"]))
+    sizes = [size for answer in told.get("size", ()) if (size := _measure(answer, "size")) is not None]
+    suvs = [suv for answer in told.get("suv", ()) if (suv := _measure(answer, "suv")) is not None]
+    uptakes = [uptake for answer in told.get("fdg", ()) if (uptake := _uptake(answer)) is not None]
+    return ClinicalLesion(
+        kind=kind,
+        places=places,
+        fdg=uptakes[0] if uptakes else None,
+        size_mm=max(sizes, default=None),
+        suv_max=max(suvs, default=None),
+    )
+
+
+def _answers(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (what, answer), with lists and what is nested taken apart."""
+    for key, answer in given.items():
+        name = fold(str(key)).strip()
+        fitting = [
+            (len(begin), what) for what, begins in _words().keys.items() for begin in begins if name.startswith(begin)
+        ]
+        what = max(fitting)[1] if fitting else None
+        if isinstance(answer, Mapping):
+            yield from _answers(answer)
+        elif what is not None and what != "nested":
+            for one in answer if isinstance(answer, list) else [answer]:
+                if isinstance(one, Mapping):
+                    yield from _answers(one)
+                else:
+                    yield what, one
+
+
+def _text(answer: Any) -> str:
+    """Return what was answered, empty where that says nothing."""
+    text = answer.strip() if isinstance(answer, str) else ""
+    return "" if fold(text).strip(" .") in _words().unstated else text
+
+
+def _side(texts: list[str]) -> str | None:
+    folded = [fold(text) for text in texts]
+    return next((text for text in folded if text in _SIDES), None)
+
+
+@lru_cache(maxsize=65536)
+def _kind_and_places(kind: str, place: str, side: str | None) -> tuple[str | None, tuple[Place, ...]]:
+    """Return type and places from the words of a report, or from keys of the vocabulary."""
+    vocabulary = load_vocabulary()
+    kinds = set(vocabulary.kind_of.values())
+    organs = {one.organ for one in vocabulary.place_of.values()} | {
+        site for one in vocabulary.place_of.values() for site in (one.site, one.node) if site
+    }
+    keys = [part.strip() for part in place.split(",")]
+    if place and all(key in organs for key in keys):
+        known: tuple[str | None, tuple[Place, ...]] = (None, normal_places((key, side) for key in keys))
+        if kind in kinds:
+            return kind, known[1]
+        return _of_words(kind, "")[0] or ("node" if all(key.endswith("_node") for key in keys) else None), known[1]
+    found = _of_words("" if kind in kinds else kind, place)
+    places = found[1] if side is None else normal_places((organ, one or side) for organ, one in found[1])
+    return (kind if kind in kinds else found[0]), places
+
+
+def _of_words(kind: str, place: str) -> tuple[str | None, tuple[Place, ...]]:
+    """Read a made sentence as the extractor reads a report; where it finds several lesions, their places together.
+
+    A size stands in it, since the extractor passes over vague findings without a measure; it is not read here.
+    """
+    if not kind and not place:
+        return None, ()
+    stated = f"{kind} ở {place}" if place else kind
+    found = RuleExtractor()(f"{stated}, kích thước 10 mm, tăng chuyển hóa FDG.")
+    named = next((lesion.kind for lesion in found if lesion.kind is not None), None)
+    return named, normal_places(one for lesion in found for one in lesion.places)
+
+
+def _measure(answer: Any, what: str) -> float | None:
+    """Return a size in millimetres or an SUVmax; a bare number is one; nothing and 0 are none."""
+    if isinstance(answer, bool) or answer is None:
+        return None
+    if isinstance(answer, int | float):
+        return float(answer) if math.isfinite(answer) and answer > 0 else None
+    text = _text(answer)
+    if not text:
+        return None
+    try:
+        number = float(text.replace(",", "."))
+    except ValueError:
+        measures = find_measures(fold(text if what == "size" else f"suvmax {text}"))
+        number = (measures.size_mm if what == "size" else measures.suv_max) or 0.0
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _uptake(answer: Any) -> str | None:
+    text = fold(_text(answer))
+    if text in UPTAKE:
+        return text
+    if not text:
+        return None
+    if text.startswith(_words().fdg_none):
+        return "none"
+    return "increased" if text.startswith(_words().fdg_increased) else None
