@@ -15,7 +15,9 @@ import numpy as np
 from petct_cli.metrics.families import Fact, Item
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.report.normalise import DEFAULT
-from petct_cli.report.sections import split_sentences
+from petct_cli.report.sections import sentence_spans, split_sentences
+
+Tokens = tuple[str, ...]
 
 FOLDS = 2
 _LEARN_FROM = 2000
@@ -122,25 +124,41 @@ class WithoutStock:
 STOCK_RULE = f"stock:{_STOCK_SHARE:.0%}-of-patients".replace("%", "pc")
 
 
+def _sentences(text: str) -> list[tuple[str, Tokens]]:
+    return [(sentence, tuple(DEFAULT.tokens(sentence))) for sentence in split_sentences(text)]
+
+
+def stock_sentences(
+    items: Sequence[Item], sentences: Callable[[str], list[tuple[str, Tokens]]] = _sentences
+) -> frozenset[Tokens]:
+    """Return the sentences, as canonical tokens, in the references of at least 5 % (and 3) of the patients."""
+    patients: defaultdict[Tokens, set[str]] = defaultdict(set)
+    for item in items:
+        for _, tokens in sentences(item.reference or ""):
+            patients[tokens].add(item.patient)
+    least = max(_STOCK_PATIENTS, _STOCK_SHARE * len({item.patient for item in items if item.reference}))
+    return frozenset(tokens for tokens, who in patients.items() if tokens and len(who) >= least)
+
+
+def stock_spans(text: str, stock: frozenset[Tokens]) -> list[tuple[int, int]]:
+    """Return the half-open character spans of the stock sentences in `text`."""
+    return [(start, end) for start, end in sentence_spans(text) if tuple(DEFAULT.tokens(text[start:end])) in stock]
+
+
 def without_stock(items: Sequence[Item]) -> WithoutStock:
     """Take out of both sides the sentences that stand in the references of at least 5 % (and 3) of the patients.
 
     Sentences are compared as canonical tokens, so that punctuation and spelling do not tell two apart. What is left
     is what differs between patients: the part that must come from the image.
     """
-    cut: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+    cut: dict[str, list[tuple[str, Tokens]]] = {}
 
-    def sentences(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    def sentences(text: str) -> list[tuple[str, Tokens]]:
         if text not in cut:
-            cut[text] = [(sentence, tuple(DEFAULT.tokens(sentence))) for sentence in split_sentences(text)]
+            cut[text] = _sentences(text)
         return cut[text]
 
-    patients: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for item in items:
-        for _, tokens in sentences(item.reference or ""):
-            patients[tokens].add(item.patient)
-    least = max(_STOCK_PATIENTS, _STOCK_SHARE * len({item.patient for item in items if item.reference}))
-    stock = {tokens for tokens, who in patients.items() if tokens and len(who) >= least}
+    stock = stock_sentences(items, sentences)
     # What has no word would be all that is left of many texts.
     gone = stock | {()}
 

@@ -11,9 +11,10 @@ from petct_cli.metrics.table import HEADINGS
 
 Level = Literal["yes", "none", "against", "untested"]
 SIGNIFICANT = 0.05
-# Judged first: what is true of the patient, then how it is worded; of each kind the first that was computed.
+# What is true of the patient is judged before how it is worded; of each kind the first that has a value.
 _LEADS = (
-    ("f1_tp", "f1_t", "site_f1", "vqa_closed_accuracy"),
+    ("site_f1", "f1_tp", "f1_t"),
+    ("vqa_closed_accuracy", "vqa_macro_f1"),
     ("rougeL", "rouge1", "bleu4", "chrf", "rouge2", "bleu3", "bleu2", "bleu1"),
 )
 
@@ -49,7 +50,7 @@ _WORDS: Mapping[Level, str] = {
 
 
 def leading_metrics(metrics: Sequence[str]) -> list[str]:
-    """Return the metrics by which systems are judged: one of what is true and one of wording, where there are."""
+    """Return the metrics by which systems are judged: one of each kind: lesions, answers, wording."""
     leads = [next((name for name in names if name in metrics), None) for names in _LEADS]
     return [name for name in leads if name is not None] or list(metrics[:1])
 
@@ -70,7 +71,7 @@ def verdict(own: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]
     shuffled among the patients of a group.
     """
     shuffled = controls.get("shuffled", {})
-    leads = leading_metrics(list(own))
+    leads = leading_metrics([metric for metric, score in own.items() if score.value is not None] or list(own))
     tested = [metric for metric in leads if _p_value(shuffled.get(metric)) is not None]
     level: Level = "untested"
     why = "the texts could not be tested against those of other patients" if shuffled else "no null controls"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
-from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.core.records import AnyRecord, Comparison, Record, Sample
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.core.store import write_atomically
 from petct_cli.stages.score_input import Fields, read_items
@@ -94,7 +94,7 @@ class Score:
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
-        scores: Iterable[ScoreRecord] = run.scores()
+        scores: Iterable[ScoreRecord | Comparison] = run.scores()
         if self.html is not None:
             from petct_cli.stages.score_page import score_page
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from petct_cli.metrics.lesion_marks import LesionMark, mark_lesions
-from petct_cli.metrics.stock import stock_spans
+from petct_cli.metrics.controls import Tokens, stock_spans
 from petct_cli.metrics.verdict import name_of, said
 from petct_cli.report.language import language_of
 from petct_cli.report.sites import load_sites
@@ -25,31 +24,81 @@ _POOL = 8
 _INVISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | dict.fromkeys(
     [0x7F, *range(0x80, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD
 )
-# Class, sign before the text, and what a screen reader says: never colour alone.
+# Statuses of lesions, which are also the classes of their marks, and what they mean: never colour alone.
 KINDS = {
     "matched": "in both",
     "differs": "in both, told differently",
     "omitted": "only in the reference: omitted",
-    "hallucinated": "only in the hypothesis: made up",
+    "hallucinated": "only in the hypothesis: hallucinated",
+    "unplaced": "only in the reference, which names no place for it",
 }
 
 
 @dataclass(frozen=True)
+class Mark:
+    """One lesion of one text.
+
+    Attributes
+    ----------
+    kind
+        A key of `KINDS`.
+    spans
+        Half-open character ranges in its text; none for a lesion that came with the record.
+    place
+        Where it is, in words.
+    number
+        The same for both lesions of a pair, 0 for one that is alone.
+    wrong
+        What the two of a pair state differently: place, side, type, fdg, size, suv.
+    """
+
+    kind: str
+    spans: tuple[tuple[int, int], ...]
+    place: str
+    number: int = 0
+    wrong: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Case:
-    """One sample, its values of the leading metrics, and its lesions in reference and hypothesis."""
+    """One sample, its values of the leading metrics, and the lesions of reference and hypothesis."""
 
     item: Item
-    values: dict[str, float]
-    reference: Sequence[LesionMark]
-    hypothesis: Sequence[LesionMark]
+    values: Mapping[str, float]
+    reference: Sequence[Mark]
+    hypothesis: Sequence[Mark]
 
     @property
     def faults(self) -> Counter[str]:
         """How many lesions are omitted, hallucinated, or told with another side, size and so on."""
-        found = Counter({"omitted": sum(mark.agreement == "alone" for mark in self.reference)})
-        found["hallucinated"] = sum(mark.agreement == "alone" for mark in self.hypothesis)
-        found.update(f"wrong {fault}" for mark in self.hypothesis for fault in mark.faults)
-        return +found
+        marks = [*self.reference, *(mark for mark in self.hypothesis if not mark.number)]
+        found = Counter(mark.kind for mark in marks if mark.kind in ("omitted", "hallucinated"))
+        found.update(f"wrong {_WRONG.get(fault, fault)}" for mark in self.reference for fault in mark.wrong)
+        return found
+
+
+_WRONG = {"fdg": "FDG", "suv": "SUV"}
+
+
+def marks_of(detail: Mapping[str, Any]) -> tuple[list[Mark], list[Mark]]:
+    """Return the lesions of reference and hypothesis as `petct_cli.metrics.clinical_detail.compared` tells them."""
+    if "pairs" not in detail:
+        return [], []
+    pairs = {
+        side: {pair[side]: (number, tuple(pair["wrong"])) for number, pair in enumerate(detail["pairs"], 1)}
+        for side in ("reference", "hypothesis")
+    }
+    mine, theirs = (
+        [_mark_of(lesion, *pairs[side].get(index, (0, ()))) for index, lesion in enumerate(detail[side])]
+        for side in ("reference", "hypothesis")
+    )
+    return mine, theirs
+
+
+def _mark_of(lesion: Mapping[str, Any], number: int, wrong: tuple[str, ...]) -> Mark:
+    places = ", ".join(_place(place["organ"], place["side"]) for place in lesion["places"])
+    spans = tuple((start, end) for start, end in lesion["spans"])
+    return Mark("differs" if wrong else lesion["status"], spans, places or "?", number, wrong)
 
 
 def worst_cases(system: ScoredSystem, leads: Sequence[str], number: int) -> list[Case]:
@@ -74,10 +123,20 @@ def worst_cases(system: ScoredSystem, leads: Sequence[str], number: int) -> list
     for rank, index in enumerate(pool.values()):
         item = items[index]
         item = replace(item, reference=_cut(item.reference or ""), hypothesis=_cut(item.hypothesis))
-        marks = mark_lesions(item.reference or "", item.hypothesis)
+        marks = marks_of(_detail(system, item))
         case = Case(item, {name: float(values[name][index]) for name in leads}, *marks)
         cases.append((float(upwards[0][index]), -case.faults.total(), rank, case))
     return [case for *_, case in sorted(cases, key=lambda one: one[:3])[:number]]
+
+
+def _detail(system: ScoredSystem, item: Item) -> Mapping[str, Any]:
+    """Return the lesions as they were scored; as they would be by default where they were not asked for."""
+    from petct_cli.metrics.registry import MetricOptions, build_families
+
+    for family in (*system.families, *build_families(("f1_t",), "vi", MetricOptions())):
+        if found := family.detail(item, item.hypothesis).get("clinical"):
+            return dict(found)
+    return {}
 
 
 def _cut(text: str) -> str:
@@ -92,7 +151,7 @@ def legend() -> str:
     )
 
 
-def case_html(case: Case, stock: frozenset[str]) -> str:
+def case_html(case: Case, stock: frozenset[Tokens]) -> str:
     """Return one case as an article."""
     item = case.item
     values = "".join(
@@ -108,14 +167,14 @@ def case_html(case: Case, stock: frozenset[str]) -> str:
         f"{question}"
         + (f'<ul class="faults">{faults}</ul>' if faults else "")
         + '<div class="sides">'
-        + _side("Reference", item.reference or "", case.reference, "omitted", stock, _known(item.truth))
-        + _side("Hypothesis", item.hypothesis, case.hypothesis, "hallucinated", stock)
+        + _side("Reference", item.reference or "", case.reference, stock, _known(item.truth))
+        + _side("Hypothesis", item.hypothesis, case.hypothesis, stock)
         + "</div></article>"
     )
 
 
-def _side(title: str, text: str, marks: Sequence[LesionMark], alone: str, stock: frozenset[str], more: str = "") -> str:
-    shown = marked_text(text, marks, alone, stock) or '<span class="soft">(empty)</span>'
+def _side(title: str, text: str, marks: Sequence[Mark], stock: frozenset[Tokens], more: str = "") -> str:
+    shown = marked_text(text, marks, stock) or '<span class="soft">(empty)</span>'
     language = language_of(text)
     lang = f' lang="{language}"' if language else ""
     return f'<section><h5>{title}</h5><p class="text" dir="auto"{lang}>{shown}</p>{more}</section>'
@@ -125,7 +184,7 @@ def _known(truth: Sequence[Fact] | None) -> str:
     """Return the lesions that are known from elsewhere than the reference."""
     if truth is None:
         return ""
-    told = ", ".join(_place(fact.site, None, fact.side) + _measures(fact.size_mm, fact.suv_max) for fact in truth)
+    told = ", ".join(_place(fact.site, fact.side) + _measures(fact.size_mm, fact.suv_max) for fact in truth)
     return (
         f'<p class="soft">True lesions: <span lang="vi">{escape(told)}</span></p>'
         if told
@@ -133,35 +192,31 @@ def _known(truth: Sequence[Fact] | None) -> str:
     )
 
 
-def marked_text(text: str, marks: Sequence[LesionMark], alone: str, stock: frozenset[str]) -> str:
+def marked_text(text: str, marks: Sequence[Mark], stock: frozenset[Tokens]) -> str:
     """Return `text` as HTML: lesions marked, stock sentences dimmed.
 
     Parameters
     ----------
     marks
         The lesions of this text.
-    alone
-        Class of the lesions that have no partner in the other text: ``omitted`` or ``hallucinated``.
     stock
-        Of `petct_cli.metrics.stock.stock_sentences`.
+        Of `petct_cli.metrics.controls.stock_sentences`.
     """
     out: list[str] = []
     position = 0
     dim = stock_spans(text, stock)
     for (start, end), inside in _places(marks):
         out.append(_plain(text, position, start, dim))
-        out.append(_mark(_shown(text[start:end]), inside, alone))
+        out.append(_mark(_shown(text[start:end]), inside))
         position = end
     return "".join([*out, _plain(text, position, len(text), dim)])
 
 
-def _places(marks: Sequence[LesionMark]) -> Iterator[tuple[tuple[int, int], list[LesionMark]]]:
+def _places(marks: Sequence[Mark]) -> Iterator[tuple[tuple[int, int], list[Mark]]]:
     """Yield the spans of the lesions in order, those that overlap as one."""
-    spans = sorted(
-        ((span, number) for number, mark in enumerate(marks) for span in (mark.lesion.span, *mark.lesion.mentions)),
-    )
+    spans = sorted((span, number) for number, mark in enumerate(marks) for span in mark.spans)
     start = end = 0
-    inside: dict[int, LesionMark] = {}
+    inside: dict[int, Mark] = {}
     for span, number in spans:
         if inside and span[0] >= end:
             yield (start, end), list(inside.values())
@@ -174,12 +229,12 @@ def _places(marks: Sequence[LesionMark]) -> Iterator[tuple[tuple[int, int], list
         yield (start, end), list(inside.values())
 
 
-def _mark(text: str, inside: Sequence[LesionMark], alone: str) -> str:
-    kinds = {alone if mark.agreement == "alone" else mark.agreement for mark in inside}
+def _mark(text: str, inside: Sequence[Mark]) -> str:
+    kinds = {mark.kind for mark in inside}
     kind = kinds.pop() if len(kinds) == 1 else "differs"
     numbers = sorted({mark.number for mark in inside if mark.number})
     sign = f"<sup>{'·'.join(map(str, numbers))}</sup>" if numbers else ""
-    notes = _notes(inside, alone)
+    notes = _notes(inside)
     note = f'<span class="note">{escape(notes)}</span>' if notes else ""
     return (
         f'<mark class="{kind}" title="{escape(KINDS[kind])}"><span class="unseen">[{escape(KINDS[kind])}] </span>'
@@ -187,21 +242,23 @@ def _mark(text: str, inside: Sequence[LesionMark], alone: str) -> str:
     )
 
 
-def _notes(inside: Sequence[LesionMark], alone: str) -> str:
+def _notes(inside: Sequence[Mark]) -> str:
     """Return what is wrong with the lesions of one mark, with their places where there are several."""
     told: dict[str, list[str]] = {}
     for mark in inside:
-        fault = alone if mark.agreement == "alone" else ", ".join(mark.faults)
-        if fault and (len(inside) > 1 or mark.faults):
-            told.setdefault(fault, []).append(_place(mark.lesion.site, mark.lesion.organ, mark.lesion.side))
+        fault = ", ".join(_WRONG.get(one, one) for one in mark.wrong) if mark.number else mark.kind
+        if fault and (len(inside) > 1 or mark.wrong):
+            told.setdefault(fault, []).append(mark.place)
     if len(inside) == 1:
         return next(iter(told), "")
     return "; ".join(f"{fault}: {', '.join(dict.fromkeys(places))}" for fault, places in told.items())
 
 
-def _place(site: str | None, organ: str | None, side: str | None) -> str:
-    known = load_sites().get(site or "")
-    return " ".join(part for part in (known.vi if known else organ or site or "?", SIDE_VI.get(side or "", "")) if part)
+def _place(organ: str, side: str | None) -> str:
+    known = load_sites().get(organ)
+    return " ".join(
+        part for part in (known.vi if known else organ.replace("_", " "), SIDE_VI.get(side or "", "")) if part
+    )
 
 
 def _measures(size_mm: float | None, suv_max: float | None) -> str:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from petct_cli.core.records import Comparison
 from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.metrics.controls import stock_sentences
 from petct_cli.metrics.interval_plot import CONTROL, SHAPES, Line, Point, interval_plot, marker
-from petct_cli.metrics.stock import stock_sentences
 from petct_cli.metrics.table import arrange
-from petct_cli.metrics.verdict import Verdict, leading_metrics, name_of, said, said_p, verdict
+from petct_cli.metrics.verdict import SIGNIFICANT, Verdict, leading_metrics, name_of, said, said_p, verdict
 from petct_cli.stages.page import html_page
 from petct_cli.stages.score_cases import case_html, legend, worst_cases
+from petct_cli.stages.score_pairs import shown as name_of_system
 
 if TYPE_CHECKING:
     from petct_cli.stages.score_run import ScoredSystem
 
 MOST_CASES, CASES_OF_ONE = 120, 6
 MOST_GROUPS, MOST_PLOTS = 12, 6
+STOCK_FROM = 5000
 # What each control is called in a table, and in a plot; the ceiling would only press the others together.
 CONTROLS = {
     "shuffled": ("Shuffled among patients", "shuffled"),
@@ -27,6 +31,7 @@ CONTROLS = {
     "other_patient": ("Another patient's report", "another patient"),
     "chance": ("Chance", "chance"),
     "frequent_site": ("Commonest site", "commonest site"),
+    "stock_removed": ("Without stock sentences", ""),
     "self": ("Reference itself", ""),
 }
 
@@ -49,22 +54,25 @@ class _Shown:
         return verdict(self.own, self.controls)
 
 
-def score_page(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord]) -> bytes:
+def score_page(systems: Sequence[ScoredSystem], records: Sequence[ScoreRecord | Comparison]) -> bytes:
     """Return the page: what the controls say comes first, how it was computed last.
 
     Parameters
     ----------
     systems
         What was scored, for the worst cases.
-    scores
-        All score records of these systems.
+    records
+        All scores and comparisons of these systems.
     """
+    scores = [record for record in records if isinstance(record, ScoreRecord)]
+    compared = [record for record in records if isinstance(record, Comparison)]
     metrics, _ = arrange(scores)
-    shown = _ranked(systems, scores, metrics)
-    leads = leading_metrics(metrics)
+    defined = {score.metric for score in scores if score.value is not None and not score.control and not score.group}
+    leads = leading_metrics([metric for metric in metrics if metric in defined] or metrics)
+    shown = _ranked(systems, scores, leads[0])
     limits = {metric: _limits(shown, metric) for metric in leads}
     sections = {
-        "Leaderboard": _leaderboard(shown, metrics),
+        "Leaderboard": _leaderboard(shown, metrics, compared),
         "By region": _by_group(shown, metrics, leads),
         "Worst cases": _cases(shown, leads),
         "Null controls": _controls(shown, metrics),
@@ -85,7 +93,7 @@ def score_page(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord]) -
     return html_page("petct score", body, styles=["score_page.css"], kind="petct score", body_class="score")
 
 
-def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], metrics: Sequence[str]) -> list[_Shown]:
+def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], lead: str) -> list[_Shown]:
     """Return the systems, the best by the first leading metric first."""
     found: dict[str | None, tuple[_ByMetric, dict[str, _ByMetric], dict[str, _ByMetric]]] = {}
     for score in scores:
@@ -96,7 +104,6 @@ def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], metr
             groups.setdefault(score.group, {})[score.metric] = score
         else:
             own[score.metric] = score
-    lead = leading_metrics(metrics)[0]
 
     def rank(system: ScoredSystem) -> float:
         score = found[system.name][0].get(lead)
@@ -105,7 +112,12 @@ def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], metr
         return -score.value if score.higher_is_better else score.value
 
     return [
-        _Shown(place, system.name or "the system", system, *found[system.name])
+        _Shown(
+            place,
+            (name_of_system(system.name) if len(systems) > 1 else system.name) or "the system",
+            system,
+            *found[system.name],
+        )
         for place, system in enumerate(sorted(systems, key=rank))
     ]
 
@@ -181,7 +193,22 @@ def _point(score: ScoreRecord, series: int, label: str) -> Point:
     return Point(series, label, score.value or 0.0, interval)
 
 
-def _leaderboard(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
+def best_systems(comparisons: Sequence[Comparison], systems: int) -> dict[str, str]:
+    """Return for each metric the system that the paired test finds better than every other; none where there is none.
+
+    Only a corrected p-value below 0.05 counts, against each of the other `systems`; one that could not be compared with
+    all of them is not the best.
+    """
+    won: dict[str, Counter[str]] = {}
+    for one in comparisons:
+        if one.difference and one.p_adjusted is not None and one.p_adjusted < SIGNIFICANT:
+            better = one.system if (one.difference > 0) == one.higher_is_better else one.against
+            won.setdefault(one.metric, Counter())[better] += 1
+    return {metric: name for metric, wins in won.items() for name, number in wins.items() if number == systems - 1}
+
+
+def _leaderboard(shown: Sequence[_Shown], metrics: Sequence[str], comparisons: Sequence[Comparison]) -> str:
+    best = best_systems(comparisons, len(shown))
     common = {
         name: shown[0].controls[name]
         for name in ("template", "other_patient", "self")
@@ -191,10 +218,20 @@ def _leaderboard(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
     heads += [f'<th scope="col" class="control">{escape(CONTROLS[name][0])}</th>' for name in common]
     rows = []
     for metric in metrics:
-        cells = [_cell(system.own.get(metric)) for system in shown]
+        cells = [_cell(system.own.get(metric), "best" if best.get(metric) == system.name else "") for system in shown]
         cells += [_cell(scores.get(metric), "control") for scores in common.values()]
         rows.append(f'<tr><th scope="row">{_metric(metric, shown)}</th>{"".join(cells)}</tr>')
-    return _table([*heads], rows, "Scores of all systems with 95 % intervals", "Metric")
+    told = "Values with 95 % intervals over patients."
+    if len(shown) > 1:
+        tested = any(one.p_adjusted is not None for one in comparisons)
+        told += (
+            " ★ marks a system that is better than every other: paired randomisation of patients, corrected for the "
+            f"number of pairs, p < {SIGNIFICANT:g}. Where no star is, the systems cannot be told apart."
+            if tested
+            else " The systems were not compared with each other, so none is marked as the best."
+        )
+    table = _table([*heads], rows, "Scores of all systems with 95 % intervals", "Metric")
+    return f'<p class="soft">{escape(told)}</p>{table}'
 
 
 def _same(one: Mapping[str, ScoreRecord], other: Mapping[str, ScoreRecord] | None) -> bool:
@@ -208,12 +245,13 @@ def _metric(metric: str, shown: Sequence[_Shown]) -> str:
     return escape(name_of(metric)) + ('<small title="lower is better">↓ lower is better</small>' if lower else "")
 
 
-def _cell(score: ScoreRecord | None, css: str = "", more: str = "") -> str:
+def _cell(score: ScoreRecord | None, css: str = "") -> str:
     named = f' class="{css}"' if css else ""
     if score is None or score.value is None:
         return f'<td{named}><span class="soft">–</span></td>'
     bounds = f"<small>{said(score.ci95[0])} to {said(score.ci95[1])}</small>" if score.ci95 else ""
-    return f"<td{named}><b>{said(score.value)}</b>{bounds}{more}</td>"
+    star = '<span aria-hidden="true">★ </span><span class="unseen">best: </span>' if css == "best" else ""
+    return f"<td{named}>{star}<b>{said(score.value)}</b>{bounds}</td>"
 
 
 def _table(heads: Sequence[str], rows: Sequence[str], caption: str, corner: str) -> str:
@@ -294,13 +332,7 @@ def _group_name(group: str) -> str:
 
 
 def _cases(shown: Sequence[_Shown], leads: Sequence[str]) -> str:
-    references = {
-        (item.patient, item.id): item.reference
-        for system in shown
-        for item in system.scored.input.items
-        if item.reference
-    }
-    stock = stock_sentences(references.values())
+    stock = stock_sentences([item for system in shown for item in system.scored.input.items][:STOCK_FROM])
     number = max(1, min(CASES_OF_ONE, MOST_CASES // len(shown)))
     parts = []
     for system in shown[:MOST_CASES]:
