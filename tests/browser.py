@@ -89,7 +89,10 @@ class Browser:
 
     def value(self, expression: str) -> Any:
         """Return what a JavaScript expression gives in the page."""
-        return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"]["exception"].get("description", expression))
+        return answer["result"].get("value")
 
     def requests(self) -> list[str]:
         """Return every address that the page asked for."""

@@ -18,7 +18,7 @@ from petct_cli.core.records import Image, Lesion, Record, Sample, Score, Study
 from petct_cli.core.store import write_atomically
 from petct_cli.metrics.table import HEADINGS, arrange, image_signals
 from petct_cli.report.lesions import extract_lesions, lesion_sites
-from petct_cli.report.sites import load_sites, sides_of
+from petct_cli.report.sites import lesion_words, sides_of, site_words
 from petct_cli.stages.contact_sheet import ContactSheet
 from petct_cli.stages.page import heading, html_page
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SIDE_VI = {"left": "trái", "right": "phải", "bilateral": "hai bên"}
 Found = tuple[str, str | None]
 
 
@@ -188,7 +187,7 @@ def _case(samples: Sequence[Sample]) -> str:
         hypothesis = marked(sample.hypothesis or "", truth)
         missed = truth - found_in(sample.hypothesis or "")
         if missed:
-            names = ", ".join(site_name(site, side) for site, side in sorted(missed, key=str))
+            names = ", ".join(site_words(site, side) for site, side in sorted(missed, key=str))
             hypothesis += f'<br><span class="missed">missed: {escape(names)}</span>'
         reference = marked(sample.reference or "", truth)
         parts.append(f'<tr><td>{escape(region)}</td><td lang="vi">{reference}</td><td lang="vi">{hypothesis}</td></tr>')
@@ -196,17 +195,9 @@ def _case(samples: Sequence[Sample]) -> str:
     return "".join(parts)
 
 
-def site_name(site: str | None, side: str | None) -> str:
-    """Return the Vietnamese name of a site with its side."""
-    known = load_sites().get(site or "")
-    return " ".join(part for part in (known.vi if known else site or "?", SIDE_VI.get(side or "", "")) if part)
-
-
 def describe(lesion: Lesion) -> str:
     """Return a lesion in a few words."""
-    size = f", {lesion.size_mm:g} mm" if lesion.size_mm is not None else ""
-    uptake = f", SUVmax {lesion.suv_max:g}" if lesion.suv_max is not None else ""
-    return f"{site_name(lesion.site, lesion.side)}{size}{uptake}"
+    return lesion_words(lesion.site, lesion.side, lesion.size_mm, lesion.suv_max)
 
 
 def marked(text: str, truth: set[Found]) -> str:

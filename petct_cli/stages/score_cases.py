@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from petct_cli.metrics.controls import Tokens, stock_spans
 from petct_cli.metrics.verdict import name_of, said
 from petct_cli.report.language import language_of
-from petct_cli.report.sites import load_sites
+from petct_cli.report.sites import lesion_words, site_words
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Fact, Item
     from petct_cli.stages.score_run import ScoredSystem
 
-SIDE_VI = {"left": "trái", "right": "phải", "bilateral": "hai bên"}
 LONGEST_TEXT = 6000
 _POOL = 8
 _INVISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | dict.fromkeys(
@@ -96,7 +95,7 @@ def marks_of(detail: Mapping[str, Any]) -> tuple[list[Mark], list[Mark]]:
 
 
 def _mark_of(lesion: Mapping[str, Any], number: int, wrong: tuple[str, ...]) -> Mark:
-    places = ", ".join(_place(place["organ"], place["side"]) for place in lesion["places"])
+    places = ", ".join(site_words(place["organ"], place["side"]) for place in lesion["places"])
     spans = tuple((start, end) for start, end in lesion["spans"])
     return Mark("differs" if wrong else lesion["status"], spans, places or "?", number, wrong)
 
@@ -184,7 +183,7 @@ def _known(truth: Sequence[Fact] | None) -> str:
     """Return the lesions that are known from elsewhere than the reference."""
     if truth is None:
         return ""
-    told = ", ".join(_place(fact.site, fact.side) + _measures(fact.size_mm, fact.suv_max) for fact in truth)
+    told = ", ".join(lesion_words(fact.site, fact.side, fact.size_mm, fact.suv_max) for fact in truth)
     return (
         f'<p class="soft">True lesions: <span lang="vi">{escape(told)}</span></p>'
         if told
@@ -252,18 +251,6 @@ def _notes(inside: Sequence[Mark]) -> str:
     if len(inside) == 1:
         return next(iter(told), "")
     return "; ".join(f"{fault}: {', '.join(dict.fromkeys(places))}" for fault, places in told.items())
-
-
-def _place(organ: str, side: str | None) -> str:
-    known = load_sites().get(organ)
-    return " ".join(
-        part for part in (known.vi if known else organ.replace("_", " "), SIDE_VI.get(side or "", "")) if part
-    )
-
-
-def _measures(size_mm: float | None, suv_max: float | None) -> str:
-    size = f", {size_mm:g} mm" if size_mm is not None else ""
-    return size + (f", SUVmax {suv_max:g}" if suv_max is not None else "")
 
 
 def _plain(text: str, start: int, end: int, dim: Sequence[tuple[int, int]]) -> str:

@@ -221,12 +221,12 @@ def _leaderboard(shown: Sequence[_Shown], metrics: Sequence[str], comparisons: S
         cells = [_cell(system.own.get(metric), "best" if best.get(metric) == system.name else "") for system in shown]
         cells += [_cell(scores.get(metric), "control") for scores in common.values()]
         rows.append(f'<tr><th scope="row">{_metric(metric, shown)}</th>{"".join(cells)}</tr>')
-    told = "Values with 95 % intervals over patients."
+    told = "Values with 95 % intervals over patients; ↓ lower is better."
     if len(shown) > 1:
         tested = any(one.p_adjusted is not None for one in comparisons)
         told += (
             " ★ marks a system that is better than every other: paired randomisation of patients, corrected for the "
-            f"number of pairs, p < {SIGNIFICANT:g}. Where no star is, the systems cannot be told apart."
+            f"number of pairs, p < {SIGNIFICANT:g}. Where no star is, none is better than all others."
             if tested
             else " The systems were not compared with each other, so none is marked as the best."
         )
@@ -240,9 +240,15 @@ def _same(one: Mapping[str, ScoreRecord], other: Mapping[str, ScoreRecord] | Non
     }
 
 
+_LOWER = (
+    ' <span class="lower" title="lower is better"><span aria-hidden="true">↓</span>'
+    '<span class="unseen">lower is better</span></span>'
+)
+
+
 def _metric(metric: str, shown: Sequence[_Shown]) -> str:
     lower = any(not system.own[metric].higher_is_better for system in shown if metric in system.own)
-    return escape(name_of(metric)) + ('<small title="lower is better">↓ lower is better</small>' if lower else "")
+    return escape(name_of(metric)) + (_LOWER if lower else "")
 
 
 def _cell(score: ScoreRecord | None, css: str = "") -> str:
@@ -266,6 +272,12 @@ def _anchor(title: str) -> str:
     return title.lower().replace(" ", "-")
 
 
+_OF_CONTROLS = (
+    "What texts score that were not written for the patient, and what is left of a system without the sentences that "
+    "many reports share."
+)
+
+
 def _controls(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
     parts = []
     for system in shown:
@@ -286,7 +298,7 @@ def _controls(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
         parts.append(_table(heads, rows, f"Scores and null controls of {system.name}", "Metric"))
     if not parts:
         return ""
-    return '<p class="soft">What texts score that no one wrote for this image.</p>' + "".join(parts)
+    return f'<p class="soft">{_OF_CONTROLS}</p>' + "".join(parts)
 
 
 def _signal(shuffled: ScoreRecord | None) -> str:
