@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+_PATIENCE_S = 120
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 # The browser reads commands from descriptor 3 and answers on 4; by way of high numbers, since a pipe may be 3 or 4.
@@ -61,8 +63,10 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            if not select.select([self.back], [], [], _PATIENCE_S)[0]:
+                raise TimeoutError("the browser does not answer")
             if not (piece := os.read(self.back.fileno(), 1 << 20)):
-                raise RuntimeError("the browser is gone")
+                raise BrokenPipeError("the browser is gone")
             self._rest += piece
         line, self._rest = self._rest.split(b"\0", 1)
         return dict(json.loads(line))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -276,7 +277,11 @@ def tab(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browse
     program = find_browser()
     if program is None:
         pytest.skip("no Chromium here: apt-get install chromium fonts-dejavu-core")
-    with browser(program, tmp_path_factory.mktemp("profile")) as opened:
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(browser(program, tmp_path_factory.mktemp("profile")))
+        except OSError as error:
+            pytest.skip(f"{program} does not start here: {error}")
         opened.open(page)
         yield opened
 
