@@ -161,6 +161,14 @@ def test_one_system_has_its_verdict_for_a_heading(
     assert ("Null controls" in text) == (level != "untested")
 
 
+def test_each_field_of_groups_has_its_plots(tmp_path: Path) -> None:
+    records = [{**one, "sex": "FM"[number % 2]} for number, one in enumerate(predictions(12))]
+    text = page_of(tmp_path, *records, more=("--group-field", "region,sex", "--bootstrap", "50"))
+    told = {name: text[text.index(f'<section id="by-{name}">') :].split("</section>")[0] for name in ("region", "sex")}
+    assert ">abdomen pelvis</text>" in told["region"] and ">F</text>" not in told["region"]
+    assert ">F</text>" in told["sex"] and "chest" not in told["sex"]
+
+
 @pytest.mark.parametrize("metrics", ["bleu4", "suv_r", "size_mae_mm,rouge1"])
 def test_any_metrics_make_a_page(tmp_path: Path, metrics: str) -> None:
     text = page_of(tmp_path, *predictions(6), more=("--metrics", metrics))

@@ -44,6 +44,8 @@ def main(
     Example:
 
         petct generate samples.jsonl --model model | petct score --format md
+
+        petct score ours.jsonl theirs.jsonl --html scores.html > scores.jsonl
     """
     from petct_cli.stages.score import Score, Spelling
     from petct_cli.stages.score_input import Fields, InputCheck, file_names, named

@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
 from petct_cli.core.records import Comparison
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.metrics.controls import stock_sentences
-from petct_cli.metrics.interval_plot import CONTROL, SHAPES, Line, Point, interval_plot, marker
 from petct_cli.metrics.table import arrange
-from petct_cli.metrics.verdict import SIGNIFICANT, Verdict, leading_metrics, name_of, said, said_p, verdict
+from petct_cli.metrics.verdict import SIGNIFICANT, leading_metrics, name_of, said, said_p
 from petct_cli.stages.page import html_page
 from petct_cli.stages.score_cases import case_html, legend, worst_cases
 from petct_cli.stages.score_pairs import shown as name_of_system
+from petct_cli.stages.score_plots import (
+    CONTROLS,
+    ShownSystem,
+    by_group,
+    evidence,
+    groupings,
+    key,
+    limits_of,
+    metric_words,
+)
 
 if TYPE_CHECKING:
     from petct_cli.stages.score_run import ScoredSystem
 
 MOST_CASES, CASES_OF_ONE = 120, 6
-MOST_GROUPS, MOST_PLOTS = 12, 6
 STOCK_FROM = 5000
-# What each control is called in a table, and in a plot; the ceiling would only press the others together.
-CONTROLS = {
-    "shuffled": ("Shuffled among patients", "shuffled"),
-    "template": ("Template", "template"),
-    "other_patient": ("Another patient's report", "another patient"),
-    "chance": ("Chance", "chance"),
-    "frequent_site": ("Commonest site", "commonest site"),
-    "stock_removed": ("Without stock sentences", ""),
-    "self": ("Reference itself", ""),
-}
-
 _ByMetric = dict[str, ScoreRecord]
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """One system on the page: its place among the marks, its scores, its verdict."""
-
-    place: int
-    name: str
-    scored: ScoredSystem
-    own: Mapping[str, ScoreRecord]
-    controls: Mapping[str, Mapping[str, ScoreRecord]]
-    groups: Mapping[str, Mapping[str, ScoreRecord]]
-
-    @property
-    def verdict(self) -> Verdict:
-        return verdict(self.own, self.controls)
 
 
 def score_page(systems: Sequence[ScoredSystem], records: Sequence[ScoreRecord | Comparison]) -> bytes:
@@ -70,10 +51,13 @@ def score_page(systems: Sequence[ScoredSystem], records: Sequence[ScoreRecord | 
     defined = {score.metric for score in scores if score.value is not None and not score.control and not score.group}
     leads = leading_metrics([metric for metric in metrics if metric in defined] or metrics)
     shown = _ranked(systems, scores, leads[0])
-    limits = {metric: _limits(shown, metric) for metric in leads}
+    limits = {metric: limits_of(shown, metric) for metric in leads}
     sections = {
         "Leaderboard": _leaderboard(shown, metrics, compared),
-        "By region": _by_group(shown, metrics, leads),
+        **{
+            f"By {by}": by_group(shown, by, groups, [*leads, *(one for one in metrics if one not in leads)])
+            for by, groups in groupings(shown).items()
+        },
         "Worst cases": _cases(shown, leads),
         "Null controls": _controls(shown, metrics),
         "Counts": _counts(shown),
@@ -93,7 +77,7 @@ def score_page(systems: Sequence[ScoredSystem], records: Sequence[ScoreRecord | 
     return html_page("petct score", body, styles=["score_page.css"], kind="petct score", body_class="score")
 
 
-def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], lead: str) -> list[_Shown]:
+def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], lead: str) -> list[ShownSystem]:
     """Return the systems, the best by the first leading metric first."""
     found: dict[str | None, tuple[_ByMetric, dict[str, _ByMetric], dict[str, _ByMetric]]] = {}
     for score in scores:
@@ -112,7 +96,7 @@ def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], lead
         return -score.value if score.higher_is_better else score.value
 
     return [
-        _Shown(
+        ShownSystem(
             place,
             (name_of_system(system.name) if len(systems) > 1 else system.name) or "the system",
             system,
@@ -122,7 +106,7 @@ def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], lead
     ]
 
 
-def _head(shown: Sequence[_Shown]) -> str:
+def _head(shown: Sequence[ShownSystem]) -> str:
     levels = [system.verdict.level for system in shown]
     seeing = levels.count("yes")
     if len(shown) == 1:
@@ -145,52 +129,18 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _card(system: _Shown, limits: Mapping[str, tuple[float, float]]) -> str:
+def _card(system: ShownSystem, limits: Mapping[str, tuple[float, float]]) -> str:
     found = system.verdict
     faults = system.scored.input.faults
     lost, total = faults["failed"] + faults["missing"], len(system.scored.input.items)
     told = f"<p><b>{lost:,} of {total:,}</b> hypotheses failed or are missing and count as empty.</p>" if lost else ""
     return (
-        f'<article class="card {found.level}"><h2>{_key(system)}{escape(system.name)}</h2>'
+        f'<article class="card {found.level}"><h2>{key(system)}{escape(system.name)}</h2>'
         f'<p class="level">{escape(found.headline)} <small>({escape(found.why)})</small></p>{told}'
         f'<div class="evidence">'
-        + "".join(_evidence(system, metric, found.reasons.get(metric, ()), ends) for metric, ends in limits.items())
+        + "".join(evidence(system, metric, found.reasons.get(metric, ()), ends) for metric, ends in limits.items())
         + "</div></article>"
     )
-
-
-def _evidence(system: _Shown, metric: str, reasons: Sequence[str], limits: tuple[float, float]) -> str:
-    """Return the sentences on one metric and the plot that they are about."""
-    own = system.own.get(metric)
-    if own is None or own.value is None:
-        return f"<section><h3>{escape(name_of(metric))}</h3><p>Not defined on these samples.</p></section>"
-    lines = [Line("this system", [_point(own, system.place % SHAPES, system.name)])]
-    for control, (_, label) in CONTROLS.items():
-        score = system.controls.get(control, {}).get(metric)
-        if label and score is not None and score.value is not None:
-            lines.append(Line(label, [_point(score, CONTROL, control)]))
-    plot = interval_plot(f"{name_of(metric)} of {system.name} and of its controls", lines, limits)
-    sentences = f"<p>{escape(' '.join(reasons))}</p>" if reasons else ""
-    return f"<section><h3>{escape(name_of(metric))}</h3>{sentences}{plot}</section>"
-
-
-def _limits(shown: Sequence[_Shown], metric: str) -> tuple[float, float]:
-    """Return the ends of an axis that holds `metric` of every system and its controls but the ceiling."""
-    ends = [0.0]
-    for system in shown:
-        for scores in (system.own, *(system.controls.get(name, {}) for name, (_, label) in CONTROLS.items() if label)):
-            score = scores.get(metric)
-            ends += [score.value, *(score.ci95 or [])] if score is not None and score.value is not None else []
-    return min(ends), max(ends)
-
-
-def _key(system: _Shown) -> str:
-    return marker(system.place) if system.place < SHAPES else ""
-
-
-def _point(score: ScoreRecord, series: int, label: str) -> Point:
-    interval = (score.ci95[0], score.ci95[1]) if score.ci95 else None
-    return Point(series, label, score.value or 0.0, interval)
 
 
 def best_systems(comparisons: Sequence[Comparison], systems: int) -> dict[str, str]:
@@ -207,20 +157,20 @@ def best_systems(comparisons: Sequence[Comparison], systems: int) -> dict[str, s
     return {metric: name for metric, wins in won.items() for name, number in wins.items() if number == systems - 1}
 
 
-def _leaderboard(shown: Sequence[_Shown], metrics: Sequence[str], comparisons: Sequence[Comparison]) -> str:
+def _leaderboard(shown: Sequence[ShownSystem], metrics: Sequence[str], comparisons: Sequence[Comparison]) -> str:
     best = best_systems(comparisons, len(shown))
     common = {
         name: shown[0].controls[name]
         for name in ("template", "other_patient", "self")
         if name in shown[0].controls and all(_same(shown[0].controls[name], one.controls.get(name)) for one in shown)
     }
-    heads = [f'<th scope="col">{_key(system)}{escape(system.name)}</th>' for system in shown]
+    heads = [f'<th scope="col">{key(system)}{escape(system.name)}</th>' for system in shown]
     heads += [f'<th scope="col" class="control">{escape(CONTROLS[name][0])}</th>' for name in common]
     rows = []
     for metric in metrics:
         cells = [_cell(system.own.get(metric), "best" if best.get(metric) == system.name else "") for system in shown]
         cells += [_cell(scores.get(metric), "control") for scores in common.values()]
-        rows.append(f'<tr><th scope="row">{_metric(metric, shown)}</th>{"".join(cells)}</tr>')
+        rows.append(f'<tr><th scope="row">{metric_words(metric, shown)}</th>{"".join(cells)}</tr>')
     told = "Values with 95 % intervals over patients; ↓ lower is better."
     if len(shown) > 1:
         tested = any(one.p_adjusted is not None for one in comparisons)
@@ -238,17 +188,6 @@ def _same(one: Mapping[str, ScoreRecord], other: Mapping[str, ScoreRecord] | Non
     return other is not None and {name: score.value for name, score in one.items()} == {
         name: score.value for name, score in other.items()
     }
-
-
-_LOWER = (
-    ' <span class="lower" title="lower is better"><span aria-hidden="true">↓</span>'
-    '<span class="unseen">lower is better</span></span>'
-)
-
-
-def _metric(metric: str, shown: Sequence[_Shown]) -> str:
-    lower = any(not system.own[metric].higher_is_better for system in shown if metric in system.own)
-    return escape(name_of(metric)) + (_LOWER if lower else "")
 
 
 def _cell(score: ScoreRecord | None, css: str = "") -> str:
@@ -269,7 +208,7 @@ def _table(heads: Sequence[str], rows: Sequence[str], caption: str, corner: str)
 
 
 def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
+    return re.sub(r"\W+", "-", title.lower())
 
 
 _OF_CONTROLS = (
@@ -278,7 +217,7 @@ _OF_CONTROLS = (
 )
 
 
-def _controls(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
+def _controls(shown: Sequence[ShownSystem], metrics: Sequence[str]) -> str:
     parts = []
     for system in shown:
         names = [name for name in CONTROLS if name in system.controls]
@@ -287,14 +226,14 @@ def _controls(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
         heads = ['<th scope="col">Its own texts</th>', '<th scope="col">Image signal</th>']
         heads += [f'<th scope="col" class="control">{escape(CONTROLS[name][0])}</th>' for name in names]
         rows = [
-            f'<tr><th scope="row">{_metric(metric, [system])}</th>{_cell(system.own[metric])}'
+            f'<tr><th scope="row">{metric_words(metric, [system])}</th>{_cell(system.own[metric])}'
             f"{_signal(system.controls.get('shuffled', {}).get(metric))}"
             + "".join(_cell(system.controls[name].get(metric), "control") for name in names)
             + "</tr>"
             for metric in metrics
             if metric in system.own
         ]
-        parts.append(f"<h3>{_key(system)}{escape(system.name)}</h3>")
+        parts.append(f"<h3>{key(system)}{escape(system.name)}</h3>")
         parts.append(_table(heads, rows, f"Scores and null controls of {system.name}", "Metric"))
     if not parts:
         return ""
@@ -309,41 +248,7 @@ def _signal(shuffled: ScoreRecord | None) -> str:
     return f"<td>{counts['image_signal']:+.2f}{certainty}</td>"
 
 
-def _by_group(shown: Sequence[_Shown], metrics: Sequence[str], leads: Sequence[str]) -> str:
-    groups = list(dict.fromkeys(group for system in shown for group in system.groups))
-    if not groups:
-        return ""
-    plotted = shown[:SHAPES]
-    chosen = [*leads, *(metric for metric in metrics if metric not in leads)]
-    plots: list[str] = []
-    for metric in chosen:
-        lines = [
-            Line(_group_name(group), [_point(score, system.place, system.name) for system, score in of_group])
-            for group in ["", *groups[:MOST_GROUPS]]
-            if (of_group := _of_group(plotted, group, metric))
-        ]
-        if len(lines) > 1 and len(plots) < MOST_PLOTS:
-            plots.append(
-                f"<figure><figcaption>{_metric(metric, shown)}</figcaption>"
-                f"{interval_plot(f'{name_of(metric)} by region', lines)}</figure>"
-            )
-    left = [f"{len(groups) - MOST_GROUPS} more groups are in the records."] if len(groups) > MOST_GROUPS else []
-    left += [f"Only the first {SHAPES} systems are drawn."] if len(shown) > SHAPES else []
-    keys = "".join(f"<li>{_key(system)}{escape(system.name)}</li>" for system in plotted)
-    note = f'<p class="soft">{escape(" ".join(left))}</p>' if left else ""
-    return f'<ul class="legend">{keys}</ul>{note}<div class="plots">{"".join(plots)}</div>'
-
-
-def _of_group(shown: Sequence[_Shown], group: str, metric: str) -> list[tuple[_Shown, ScoreRecord]]:
-    found = [(system, (system.groups.get(group, {}) if group else system.own).get(metric)) for system in shown]
-    return [(system, score) for system, score in found if score is not None and score.value is not None]
-
-
-def _group_name(group: str) -> str:
-    return group.replace("_", " ") or "all"
-
-
-def _cases(shown: Sequence[_Shown], leads: Sequence[str]) -> str:
+def _cases(shown: Sequence[ShownSystem], leads: Sequence[str]) -> str:
     stock = stock_sentences([item for system in shown for item in system.scored.input.items][:STOCK_FROM])
     number = max(1, min(CASES_OF_ONE, MOST_CASES // len(shown)))
     parts = []
@@ -353,16 +258,16 @@ def _cases(shown: Sequence[_Shown], leads: Sequence[str]) -> str:
             f"{_number(len(cases), 'sample')} with the lowest {name_of(leads[0])} of "
             f"{len(system.scored.input.items):,}, at most one per patient."
         )
-        parts.append(f'<h3>{_key(system)}{escape(system.name)}</h3><p class="soft">{escape(told)}</p>')
+        parts.append(f'<h3>{key(system)}{escape(system.name)}</h3><p class="soft">{escape(told)}</p>')
         parts += [case_html(case, stock) for case in cases]
     return legend() + "".join(parts)
 
 
-def _counts(shown: Sequence[_Shown]) -> str:
+def _counts(shown: Sequence[ShownSystem]) -> str:
     names = sorted({name for system in shown for name in system.scored.input.faults})
     heads = [f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in ("samples", "patients", *names)]
     rows = [
-        f'<tr><th scope="row">{_key(system)}{escape(system.name)}</th>'
+        f'<tr><th scope="row">{key(system)}{escape(system.name)}</th>'
         + "".join(
             f"<td>{count:,}</td>"
             for count in (
@@ -377,7 +282,7 @@ def _counts(shown: Sequence[_Shown]) -> str:
     return _table(heads, rows, "What was read of each system", "System")
 
 
-def _signatures(shown: Sequence[_Shown], metrics: Sequence[str]) -> str:
+def _signatures(shown: Sequence[ShownSystem], metrics: Sequence[str]) -> str:
     found = {
         metric: dict.fromkeys(system.own[metric].signature for system in shown if metric in system.own)
         for metric in metrics
