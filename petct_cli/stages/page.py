@@ -57,3 +57,19 @@ def made_by(kind: str) -> str:
 def heading(title: str, notes: Iterable[str]) -> str:
     """Return the heading of a page with lines of plain text under it."""
     return f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(note)}</p>" for note in notes)
+
+
+_INVISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | dict.fromkeys(
+    [0x7F, *range(0x80, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD
+)
+_LONGEST_NAME = 120
+
+
+def visible(text: str) -> str:
+    """Return `text`, as long as before, with a mark for what is invisible or turns the direction of a whole line."""
+    return text.translate(_INVISIBLE)
+
+
+def short(name: str) -> str:
+    """Return a name or id from outside fit for a heading: visible, and no longer than a line or two."""
+    return visible(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Comparison, Record, Sample
 from petct_cli.core.records import Score as ScoreRecord
-from petct_cli.core.store import write_atomically
 from petct_cli.stages.score_input import Fields, read_items
 from petct_cli.stages.score_run import ScoreRun, score_run
 
@@ -96,6 +95,7 @@ class Score:
             yield from run.samples()
         scores: Iterable[ScoreRecord | Comparison] = run.scores()
         if self.html is not None:
+            from petct_cli.core.store import write_atomically
             from petct_cli.stages.score_page import score_page
 
             scores = list(scores)

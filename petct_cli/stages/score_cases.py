@@ -13,6 +13,7 @@ from petct_cli.metrics.controls import Tokens, stock_spans
 from petct_cli.metrics.verdict import name_of, said
 from petct_cli.report.language import language_of
 from petct_cli.report.sites import lesion_words, site_words
+from petct_cli.stages.page import short, visible
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Fact, Item
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 6000
 _POOL = 8
-_INVISIBLE = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | dict.fromkeys(
-    [0x7F, *range(0x80, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD
-)
 # Statuses of lesions, which are also the classes of their marks, and what they mean: never colour alone.
 KINDS = {
     "matched": "in both",
@@ -159,10 +157,10 @@ def case_html(case: Case, stock: frozenset[Tokens]) -> str:
         if math.isfinite(value)
     )
     faults = "".join(f"<li>{count} {escape(words)}</li>" for words, count in sorted(case.faults.items()))
-    question = f'<p class="question" lang="vi">{escape(_shown(item.question))}</p>' if item.question else ""
+    question = f'<p class="question" lang="vi">{escape(visible(_cut(item.question)))}</p>' if item.question else ""
     return (
-        f'<article class="case"><header><h4><code>{escape(_shown(item.id))}</code></h4>'
-        f'<span class="soft">{escape(_shown(item.group))}</span><span class="values">{values}</span></header>'
+        f'<article class="case"><header><h4><code>{escape(short(item.id))}</code></h4>'
+        f'<span class="soft">{escape(short(item.group))}</span><span class="values">{values}</span></header>'
         f"{question}"
         + (f'<ul class="faults">{faults}</ul>' if faults else "")
         + '<div class="sides">'
@@ -206,7 +204,7 @@ def marked_text(text: str, marks: Sequence[Mark], stock: frozenset[Tokens]) -> s
     dim = stock_spans(text, stock)
     for (start, end), inside in _places(marks):
         out.append(_plain(text, position, start, dim))
-        out.append(_mark(_shown(text[start:end]), inside))
+        out.append(_mark(visible(text[start:end]), inside))
         position = end
     return "".join([*out, _plain(text, position, len(text), dim)])
 
@@ -261,12 +259,7 @@ def _plain(text: str, start: int, end: int, dim: Sequence[tuple[int, int]]) -> s
         first, last = max(first, position), min(last, end)
         if first >= last:
             continue
-        out.append(escape(_shown(text[position:first])))
-        out.append(f'<span class="stock">{escape(_shown(text[first:last]))}</span>')
+        out.append(escape(visible(text[position:first])))
+        out.append(f'<span class="stock">{escape(visible(text[first:last]))}</span>')
         position = last
-    return "".join([*out, escape(_shown(text[position:end]))])
-
-
-def _shown(text: str) -> str:
-    """Return `text` with what is invisible, or turns the direction of a whole line, made visible; as long as before."""
-    return text.translate(_INVISIBLE)
+    return "".join([*out, escape(visible(text[position:end]))])

@@ -13,7 +13,7 @@ from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.metrics.controls import stock_sentences
 from petct_cli.metrics.table import arrange
 from petct_cli.metrics.verdict import SIGNIFICANT, leading_metrics, name_of, said, said_p
-from petct_cli.stages.page import html_page
+from petct_cli.stages.page import html_page, short
 from petct_cli.stages.score_cases import case_html, legend, worst_cases
 from petct_cli.stages.score_pairs import shown as name_of_system
 from petct_cli.stages.score_plots import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_CASES, CASES_OF_ONE = 120, 6
 STOCK_FROM = 5000
+# What metrics count of texts that they could not read.
+_UNREAD = ("unparseable", "extraction_failed", "reference_extraction_failed")
 _ByMetric = dict[str, ScoreRecord]
 
 
@@ -98,7 +100,7 @@ def _ranked(systems: Sequence[ScoredSystem], scores: Sequence[ScoreRecord], lead
     return [
         ShownSystem(
             place,
-            (name_of_system(system.name) if len(systems) > 1 else system.name) or "the system",
+            short(name_of_system(system.name) if len(systems) > 1 else system.name or "the system"),
             system,
             *found[system.name],
         )
@@ -168,7 +170,10 @@ def _leaderboard(shown: Sequence[ShownSystem], metrics: Sequence[str], compariso
     heads += [f'<th scope="col" class="control">{escape(CONTROLS[name][0])}</th>' for name in common]
     rows = []
     for metric in metrics:
-        cells = [_cell(system.own.get(metric), "best" if best.get(metric) == system.name else "") for system in shown]
+        cells = [
+            _cell(system.own.get(metric), "best" if best.get(metric) == name_of_system(system.scored.name) else "")
+            for system in shown
+        ]
         cells += [_cell(scores.get(metric), "control") for scores in common.values()]
         rows.append(f'<tr><th scope="row">{metric_words(metric, shown)}</th>{"".join(cells)}</tr>')
     told = "Values with 95 % intervals over patients; ↓ lower is better."
@@ -255,7 +260,7 @@ def _cases(shown: Sequence[ShownSystem], leads: Sequence[str]) -> str:
     for system in shown[:MOST_CASES]:
         cases = worst_cases(system.scored, leads, number)
         told = (
-            f"{_number(len(cases), 'sample')} with the lowest {name_of(leads[0])} of "
+            f"{_number(len(cases), 'sample')} with the worst {name_of(leads[0])} of "
             f"{len(system.scored.input.items):,}, at most one per patient."
         )
         parts.append(f'<h3>{key(system)}{escape(system.name)}</h3><p class="soft">{escape(told)}</p>')
@@ -264,22 +269,27 @@ def _cases(shown: Sequence[ShownSystem], leads: Sequence[str]) -> str:
 
 
 def _counts(shown: Sequence[ShownSystem]) -> str:
-    names = sorted({name for system in shown for name in system.scored.input.faults})
-    heads = [f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in ("samples", "patients", *names)]
+    counted = {system.place: _counted(system) for system in shown}
+    names = list(dict.fromkeys(name for counts in counted.values() for name in counts))
+    heads = [f'<th scope="col">{escape(name.replace("_", " "))}</th>' for name in names]
     rows = [
         f'<tr><th scope="row">{key(system)}{escape(system.name)}</th>'
-        + "".join(
-            f"<td>{count:,}</td>"
-            for count in (
-                len(system.scored.input.items),
-                len({item.patient for item in system.scored.input.items}),
-                *(system.scored.input.faults[name] for name in names),
-            )
-        )
+        + "".join(f"<td>{counted[system.place].get(name, 0):,}</td>" for name in names)
         + "</tr>"
         for system in shown
     ]
-    return _table(heads, rows, "What was read of each system", "System")
+    return _table(heads, rows, "What was read of each system, and what of it could not be", "System")
+
+
+def _counted(system: ShownSystem) -> dict[str, int]:
+    """Return how much was read of a system, and what was wrong with it: by the reader, then by the metrics."""
+    items = system.scored.input.items
+    counts = {"samples": len(items), "patients": len({item.patient for item in items})}
+    counts |= dict(sorted(system.scored.input.faults.items()))
+    for score in system.own.values():
+        told = {name: int(number) for name, number in (score.counts or {}).items() if name in _UNREAD}
+        counts |= {name: max(number, counts.get(name, 0)) for name, number in told.items()}
+    return counts
 
 
 def _signatures(shown: Sequence[ShownSystem], metrics: Sequence[str]) -> str:

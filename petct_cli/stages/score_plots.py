@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.metrics.interval_plot import CONTROL, SHAPES, Line, Point, interval_plot, marker
 from petct_cli.metrics.verdict import Verdict, name_of, verdict
+from petct_cli.stages.page import short
 
 if TYPE_CHECKING:
     from petct_cli.stages.score_run import ScoredSystem
@@ -101,7 +102,7 @@ def groupings(shown: Sequence[ShownSystem]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for group in dict.fromkeys(group for system in shown for group in system.groups):
         sign = next((sign for sign in signs if group.startswith(sign)), "")
-        found.setdefault(signs.get(sign, fields[0]), {})[group] = group.removeprefix(sign).replace("_", " ")
+        found.setdefault(signs.get(sign, fields[0]), {})[group] = short(group.removeprefix(sign)).replace("_", " ")
     return found
 
 
