@@ -411,7 +411,7 @@ def test_a_markdown_table_holds_whatever_the_system_is_called(petct: Any) -> Non
     records = [{"id": "a", "reference": "x y", "hypothesis": "x y", "system": name} for name in ("a|b", "c\nd")]
     result = petct("score", "--metrics", "rouge1", "--no-controls", "--format", "md", stdin=lines(*records))
     rows = [line for line in result.stdout.decode().splitlines() if line.startswith("|")]
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert "a\\|b" in rows[2]
     assert "c d" in rows[3]
 

@@ -30,6 +30,7 @@ def main(
     bootstrap: opt.Bootstrap = 1000,
     per_sample: opt.PerSample = False,
     html: opt.Html = None,
+    append: opt.Append = None,
     output: opt.Format = "auto",
     *,
     shared: Shared,
@@ -38,8 +39,13 @@ def main(
 
     Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
     count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
-    Emits one score record per metric: over all, per group, and per control (template, other_patient, shuffled, self,
-    chance, frequent_site), with 95 % intervals over patients. Text is compared in a canonical Vietnamese form.
+    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control. Texts
+    are compared in a canonical Vietnamese form.
+
+    Controls: template (constant, made from other patients), other_patient (its reference), shuffled (hypotheses among
+    patients of a group; what the true order gains is the image signal, with a paired p-value), self, stock_removed
+    (without the sentences of 5 % of the references), chance, frequent_site. Two systems also give comparison records:
+    the difference on common samples, paired randomisation, corrected by Holm over the pairs.
 
     Example:
 
@@ -49,11 +55,13 @@ def main(
     """
     from petct_cli.stages.score import Score, Spelling
     from petct_cli.stages.score_input import Fields, InputCheck, file_names, named
+    from petct_cli.stages.score_log import refuse_other_uses
     from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
     if not kept <= {"unicode", "tone", "case", "decimal"}:
         raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
+    refuse_other_uses(append, *(files or []), shared.lock)
     fields = Fields(reference_field, hypothesis_field, patient_field, group_field)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
@@ -66,6 +74,7 @@ def main(
         seed=shared.seed,
         per_sample=per_sample,
         html=html,
+        append=append,
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns

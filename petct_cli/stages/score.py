@@ -11,6 +11,7 @@ from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Comparison, Record, Sample
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score_input import Fields, read_items
+from petct_cli.stages.score_log import LogFile, summary
 from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Score:
         Whether to emit a record for each sample first.
     html
         Where to write a page for a person (`petct_cli.stages.score_page`), None for none.
+    append
+        File that gets one line per run (`petct_cli.stages.score_log`), None for none.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -67,6 +70,7 @@ class Score:
     seed: int = 0
     per_sample: bool = False
     html: Path | None = None
+    append: Path | None = None
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -90,6 +94,7 @@ class Score:
         InputError
             ``nothing_to_score`` when no record has a reference or true lesions.
         """
+        log = None if self.append is None else LogFile(self.append)
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
@@ -100,7 +105,13 @@ class Score:
 
             scores = list(scores)
             write_atomically(self.html, score_page(run.systems, scores))
-        yield from scores
+        seen = []
+        for score in scores:
+            yield score
+            seen.append(score)
+        # Only now: a run that was cut off is none.
+        if log is not None:
+            log.add(summary(run, seen))
 
     def run(self, records: Iterable[Record]) -> ScoreRun:
         """Read all `records` and return the systems in them; scores are computed when they are asked for.
@@ -130,5 +141,5 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in asdict(self).items() if name not in ("per_sample", "html")}
+        kept = {name: value for name, value in asdict(self).items() if name not in ("per_sample", "html", "append")}
         return {**kept, "metrics": list(self.metrics or PRESETS[self.preset].default)}
