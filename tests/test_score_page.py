@@ -23,9 +23,10 @@ from samples import lines
 from test_score import predictions
 
 from petct_cli.core.records import Comparison, Score
+from petct_cli.metrics.families import Item
 from petct_cli.metrics.interval_plot import Line, Point, interval_plot, nice_ticks
 from petct_cli.metrics.verdict import verdict
-from petct_cli.stages.score_cases import LONGEST_TEXT, Mark, marked_text
+from petct_cli.stages.score_cases import LONGEST_TEXT, Case, Mark, case_html, marked_text
 from petct_cli.stages.score_page import best_systems
 
 HOSTILE = "<script>window.hacked = 1</script><img src='http://127.0.0.1:9/x.png' onerror=\"window.hacked = 1\">\"'&lt;"
@@ -180,6 +181,21 @@ def test_a_single_sample_without_a_word_makes_a_page(tmp_path: Path) -> None:
     text = page_of(tmp_path, {"id": "1", "reference": "Gan to.", "hypothesis": ""})
     assert "(empty)" in text
     _Tags(text)
+
+
+def test_true_lesions_without_a_reference_are_listed(tmp_path: Path) -> None:
+    records = [{**one, "reference": None, "hypothesis": "Nốt gan 12 mm, SUVmax 4,1."} for one in predictions(4)]
+    text = page_of(tmp_path, *records, more=("--metrics", "site_f1"))
+    assert "Lesions that came with the record" in text
+    assert "(only in the reference: omitted)" in text
+    assert "True lesions: " in text
+
+
+def test_an_extraction_that_failed_is_no_text_without_lesions() -> None:
+    item = Item("1", "p", "chest", None, "Nốt phổi.", "Gan to.")
+    shown = case_html(Case(item, {"site_f1": float("nan")}, [], [], ["hypothesis"]), frozenset())
+    assert "No lesions could be read from the hypothesis." in shown
+    assert "<mark" not in shown and "nan" not in shown
 
 
 def test_the_page_stays_small_whatever_comes(tmp_path: Path) -> None:

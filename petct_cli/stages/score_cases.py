@@ -58,12 +58,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Case:
-    """One sample, its values of the leading metrics, and the lesions of reference and hypothesis."""
+    """One sample: its values of the leading metrics, its lesions, and the sides from which none could be read."""
 
     item: Item
     values: Mapping[str, float]
     reference: Sequence[Mark]
     hypothesis: Sequence[Mark]
+    unread: Sequence[str] = ()
 
     @property
     def faults(self) -> Counter[str]:
@@ -99,9 +100,9 @@ def _mark_of(lesion: Mapping[str, Any], number: int, wrong: tuple[str, ...]) -> 
 
 
 def worst_cases(system: ScoredSystem, leads: Sequence[str], number: int) -> list[Case]:
-    """Return the samples with the lowest values of the first metric in `leads`, at most one per patient.
+    """Return the samples with the worst values of the first metric in `leads`, at most one per patient.
 
-    Of equal ones those with more wrong lesions come first, then those with lower values of the other `leads`. Samples
+    Of equal ones those with more wrong lesions come first, then those with worse values of the other `leads`. Samples
     without a hypothesis are left out: there is nothing to see.
     """
     import numpy as np
@@ -119,9 +120,11 @@ def worst_cases(system: ScoredSystem, leads: Sequence[str], number: int) -> list
     cases = []
     for rank, index in enumerate(pool.values()):
         item = items[index]
-        item = replace(item, reference=_cut(item.reference or ""), hypothesis=_cut(item.hypothesis))
-        marks = marks_of(_detail(system, item))
-        case = Case(item, {name: float(values[name][index]) for name in leads}, *marks)
+        reference = None if item.reference is None else _cut(item.reference)
+        item = replace(item, reference=reference, hypothesis=_cut(item.hypothesis))
+        detail = _detail(system, item)
+        own = {name: float(values[name][index]) for name in leads}
+        case = Case(item, own, *marks_of(detail), detail.get("extraction_failed", ()))
         cases.append((float(upwards[0][index]), -case.faults.total(), rank, case))
     return [case for *_, case in sorted(cases, key=lambda one: one[:3])[:number]]
 
@@ -131,7 +134,7 @@ def _detail(system: ScoredSystem, item: Item) -> Mapping[str, Any]:
     from petct_cli.metrics.registry import MetricOptions, build_families
 
     for family in (*system.families, *build_families(("f1_t",), "vi", MetricOptions())):
-        if found := family.detail(item, item.hypothesis).get("clinical"):
+        if found := family.detail(item, item.answer).get("clinical"):
             return dict(found)
     return {}
 
@@ -163,6 +166,11 @@ def case_html(case: Case, stock: frozenset[Tokens]) -> str:
         f'<span class="soft">{escape(short(item.group))}</span><span class="values">{values}</span></header>'
         f"{question}"
         + (f'<ul class="faults">{faults}</ul>' if faults else "")
+        + (
+            f'<p class="soft">No lesions could be read from the {" and the ".join(case.unread)}.</p>'
+            if case.unread
+            else ""
+        )
         + '<div class="sides">'
         + _side("Reference", item.reference or "", case.reference, stock, _known(item.truth))
         + _side("Hypothesis", item.hypothesis, case.hypothesis, stock)
@@ -174,6 +182,9 @@ def _side(title: str, text: str, marks: Sequence[Mark], stock: frozenset[Tokens]
     shown = marked_text(text, marks, stock) or '<span class="soft">(empty)</span>'
     language = language_of(text)
     lang = f' lang="{language}"' if language else ""
+    listed = "; ".join(f"{mark.place} ({KINDS[mark.kind]})" for mark in marks if not mark.spans)
+    if listed:
+        more = f'<p class="soft">Lesions that came with the record: {escape(listed)}</p>{more}'
     return f'<section><h5>{title}</h5><p class="text" dir="auto"{lang}>{shown}</p>{more}</section>'
 
 
@@ -182,11 +193,7 @@ def _known(truth: Sequence[Fact] | None) -> str:
     if truth is None:
         return ""
     told = ", ".join(lesion_words(fact.site, fact.side, fact.size_mm, fact.suv_max) for fact in truth)
-    return (
-        f'<p class="soft">True lesions: <span lang="vi">{escape(told)}</span></p>'
-        if told
-        else ('<p class="soft">True lesions: none</p>')
-    )
+    return f'<p class="soft">True lesions: <span lang="vi">{escape(told or "–")}</span></p>'
 
 
 def marked_text(text: str, marks: Sequence[Mark], stock: frozenset[Tokens]) -> str:
