@@ -440,3 +440,72 @@ def test_each_sample_comes_before_the_scores(petct: Any) -> None:
     assert scores[0]["value"] == 37.5
     assert scores[0]["provenance"] == samples[0]["provenance"]
     assert petct(*arguments, "--format", "md", stdin=lines(*records)).code == 2
+
+
+def test_what_else_is_scored_changes_no_interval(petct: Any) -> None:
+    records = predictions(12, right=0.5)
+    questions = [
+        {"id": f"q{n}", "patient": f"other{n}", "task": "vqa", "lesions": [{"site": "lung", "side": "left"}]}
+        for n in range(5)
+    ]
+    alone = by_name(petct("score", "--metrics", "rouge1", stdin=lines(*records)).records)
+    among = by_name(petct("score", "--metrics", "site_f1,bleu2,rouge1", stdin=lines(*records, *questions)).records)
+    for key in (("rouge1", None, None), ("rouge1", "chest", None), ("rouge1", None, "self")):
+        assert among[key]["ci95"] == alone[key]["ci95"]
+        assert among[key]["value"] == alone[key]["value"]
+
+
+def test_any_order_of_the_records_gives_the_same_scores(petct: Any) -> None:
+    records = predictions(12, right=0.5)
+    turned = [records[index] for index in np.random.default_rng(0).permutation(len(records))]
+    one, other = (by_name(petct("score", stdin=lines(*order)).records) for order in (records, turned))
+    assert one.keys() == other.keys()
+    for key, record in one.items():
+        assert {**other[key], "provenance": None} == {**record, "provenance": None}
+
+
+def test_a_text_without_a_partner_makes_no_signal(petct: Any) -> None:
+    alike = [pair_of(n, region="chest") for n in range(6)]
+    alone = [pair_of(n, "u v w", reference="u v w", region="neck", patient="p9") for n in range(10, 14)]
+    scores = by_name(petct("score", "--metrics", "rouge1", stdin=lines(*alike, *alone)).records)
+    shuffled = scores["rouge1", None, "shuffled"]
+    assert shuffled["counts"]["without_partner"] == 4
+    assert (shuffled["n"], shuffled["value"], shuffled["counts"]["image_signal"]) == (6, 100, 0)
+    assert scores["rouge1", None, "other_patient"]["n"] == 6
+    assert "shuffles:10" in shuffled["signature"]
+
+
+def test_stock_sentences_are_a_control_and_counted(petct: Any) -> None:
+    records = [
+        pair_of(n, f"Tim bình thường. Gan {n} mm.", reference=f"Gan {n} mm. Tim bình thường.") for n in range(10)
+    ]
+    records.append(pair_of(10, "Tim bình thường.", reference="Tim bình thường."))
+    scores = by_name(petct("score", "--metrics", "rougeL", stdin=lines(*records)).records)
+    rest = scores["rougeL", None, "stock_removed"]
+    assert rest["value"] == pytest.approx(100)
+    assert scores["rougeL", None, None]["value"] < 60
+    assert rest["n"] == 10
+    assert (rest["counts"]["stock_sentences"], rest["counts"]["emptied_references"]) == (1, 1)
+    assert rest["counts"]["stock_token_share"] == pytest.approx(100 * 33 / 63, abs=1e-4)
+    assert "stock:5pc-of-patients" in rest["signature"]
+
+
+def test_a_signal_is_seldom_found_where_there_is_none() -> None:
+    from petct_cli.core.records import AnyRecord
+    from petct_cli.stages.score import Score
+
+    words = list("abcdefghijklmnopq")
+
+    def chance(seed: int, seen: float) -> float:
+        rng = np.random.default_rng(seed)
+        records = []
+        for n in range(40):
+            reference, said = (" ".join(rng.choice(words, rng.integers(4, 10))) for _ in range(2))
+            own = {"reference": reference, "hypothesis": reference if rng.uniform() < seen else said}
+            records.append(AnyRecord(id=f"i{n}", patient=f"p{n}", **own))
+        run = Score(metrics=("rouge1",), resamples=199, seed=seed).run(records)
+        counts = next(score.counts for score in run.scores() if getattr(score, "control", None) == "shuffled")
+        return float((counts or {})["p_value"])
+
+    assert sum(chance(seed, 0) <= 0.05 for seed in range(60)) <= 6
+    assert sum(chance(seed, 0.3) <= 0.05 for seed in range(20)) >= 18

@@ -268,13 +268,13 @@ def _groups(value: Mapping[str, Any], fields: Fields, patient: str) -> Iterator[
 
 def _facts(value: Any) -> tuple[Fact, ...] | None:
     """Return true lesions in the form of a sample's ``lesions``, None when there are none in that form."""
-    from petct_cli.metrics.families import Fact
-    from petct_cli.report.sites import sides_of
-
     if not isinstance(value, list) or not all(
         isinstance(one, Mapping) and isinstance(one.get("site"), str) for one in value
     ):
         return None
+    from petct_cli.metrics.families import Fact
+    from petct_cli.report.sites import sides_of
+
     return tuple(
         Fact(one["site"], side, _number(one.get("size_mm")), _number(one.get("suv_max")))
         for one in value
