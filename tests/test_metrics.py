@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from petct_cli.metrics.controls import exchange, fold_of, most_frequent_site, shuffles, templates, without_stock
+from petct_cli.metrics.controls import exchange, fold_of, most_frequent_site, shuffles, templates
 from petct_cli.metrics.families import Fact, Item
 from petct_cli.metrics.lesion_sites import SiteFamily, chance_f1, true_facts
 from petct_cli.metrics.registry import PRESETS
+from petct_cli.metrics.stock import without_stock
 from petct_cli.metrics.text import TextFamily
 from petct_cli.metrics.vimed import VimedFamily
 from petct_cli.report.normalise import DEFAULT

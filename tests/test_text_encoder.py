@@ -19,6 +19,7 @@ from petct_cli.metrics.families import Item
 from petct_cli.model.text_encoder import TextEncoder, joined, load_text_encoder, window_starts
 from petct_cli.report.normalise import DEFAULT
 from petct_cli.stages.score import Score
+from petct_cli.stages.score_wording import Wording
 from tests.samples import lines
 
 WORDS = ["nốt", "phổi", "phải", "trái", "gan", "không", "thấy", "tăng", "chuyển", "hóa", "hạch", "12", "mm"]
@@ -185,7 +186,7 @@ def test_a_model_that_is_not_there_is_told_before_records_are_read(model_folder:
         yield
 
     for model, layer, code in ((tmp_path, 1, "no_text_encoder"), (model_folder, 3, "bad_layer")):
-        stage = Score(metrics=("bertscore_f1",), bert_model=str(model), layer=layer)
+        stage = Score(metrics=("bertscore_f1",), wording=Wording(bert_model=str(model), layer=layer))
         with pytest.raises(UsageError) as caught:
             list(stage.collect(records()))
         assert caught.value.code == code

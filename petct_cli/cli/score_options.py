@@ -117,6 +117,15 @@ PerSample = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page, too: verdict, scores, controls, worst cases. It holds report texts.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Append = Annotated[
     Path | None,
     typer.Option(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from functools import partial
-from itertools import chain
 
 from petct_cli.cli import score_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import read_records
-from petct_cli.core.errors import UsageError
 
 
 @command(uses=("seed",))
@@ -42,6 +40,7 @@ def main(
     extractor_cache: opt.ExtractorCache = None,
     extractor_remote: opt.ExtractorRemote = False,
     per_sample: opt.PerSample = False,
+    html: opt.Html = None,
     append: opt.Append = None,
     output: opt.Format = "auto",
     *,
@@ -49,57 +48,43 @@ def main(
 ) -> None:
     """Score hypotheses against references, with null controls.
 
-    Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
-    count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
-    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control. Texts
-    are compared in a canonical Vietnamese form.
-
-    Controls: template (constant, made from other patients), other_patient (its reference), shuffled (hypotheses among
-    patients of a group; what the true order gains is the image signal, with a paired p-value), self, stock_removed
-    (without the sentences of 5 % of the references), chance, frequent_site, majority. Two systems also give comparison
-    records: the difference on common samples, paired randomisation, corrected by Holm over the pairs.
+    Reads any JSONL with a reference and a hypothesis, all of it before the first score; failed and missing hypotheses
+    count as empty. Several FILEs, or values of a field "system", are compared in pairs. Emits a score record per metric
+    with a 95 % interval over patients: over all, per group, per control: template (one text for all), other_patient,
+    shuffled (what the true order gains is the image signal), self, stock_removed, chance, frequent_site, majority.
 
     Example:
 
         petct generate samples.jsonl --model model | petct score --format md
+
+        petct score ours.jsonl theirs.jsonl --html scores.html > scores.jsonl
     """
-    from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_clinical import read_choices
-    from petct_cli.stages.score_input import InputCheck, file_names, named, named_fields
-    from petct_cli.stages.score_lesions import endpoint_extractor
+    from petct_cli.stages.score import Score
+    from petct_cli.stages.score_clinical import endpoint_extractor, read_choices
+    from petct_cli.stages.score_input import named_fields, read_systems
     from petct_cli.stages.score_log import refuse_other_uses
     from petct_cli.stages.score_show import ShownScore, chosen_form
+    from petct_cli.stages.score_wording import Wording
 
-    kept = {name for name in as_written.split(",") if name}
-    if not kept <= {"unicode", "tone", "case", "decimal"}:
-        raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
     refuse_other_uses(append, *(files or []), shared.lock)
     fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
+    extractor = endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
         preset=preset,
-        spelling=Spelling(**dict.fromkeys(kept, False)),
-        tokens=tokens,
-        bert_model=bert_model,
-        layer=layer,
+        wording=Wording.parse(as_written, tokens, bert_model, layer),
         fields=fields,
         system=system,
         controls=controls,
         resamples=bootstrap,
         seed=shared.seed,
         vqa_tolerance=vqa_tolerance / 100,
-        extractor=endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed),
+        clinical=read_choices(scope, tolerance, severity, by_organ, extractor),
         per_sample=per_sample,
-        clinical=read_choices(scope, tolerance, severity, by_organ),
+        html=html,
         append=append,
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns
     shown = stage if form == "jsonl" else ShownScore(stage, form, sys.stdout.buffer.write, width)
-    names = file_names(files or []) if system is None and len(files or []) > 1 else [system] * len(files or ["-"])
-    check = InputCheck(fields)
-    sources = [
-        named(read_records([file], any_json=True, check=partial(check, system=name)), name)
-        for file, name in zip(files or ["-"], names, strict=True)
-    ]
-    run(shown, chain.from_iterable(sources), shared)
+    run(shown, read_systems(files or [], system, fields, partial(read_records, any_json=True)), shared)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from petct_cli.metrics.families import Fact, Item, Said
+from petct_cli.metrics.families import Fact, Item
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.report.normalise import DEFAULT
 from petct_cli.report.sections import split_sentences
@@ -22,7 +21,6 @@ _LEARN_FROM = 2000
 _CANDIDATES = 40
 _JUDGES = 60
 _FREQUENT = (0.5, 0.3)
-_STOCK_SHARE, _STOCK_PATIENTS = 0.05, 3
 _MOST_SHUFFLES, _SHUFFLED_TEXTS = 10, 10_000
 
 
@@ -92,92 +90,6 @@ def _frequent_sentences(references: Sequence[str]) -> list[str]:
             place[key] += position / max(1, len(sentences) - 1)
     in_order = sorted(seen, key=lambda key: (place[key] / seen[key], key))
     return [" ".join(wording[key] for key in in_order if seen[key] >= share * len(references)) for share in _FREQUENT]
-
-
-@dataclass(frozen=True)
-class WithoutStock:
-    """Items and hypotheses from which the stock sentences of the references were taken out.
-
-    Attributes
-    ----------
-    items
-        With what is left of the references; None for one of which nothing is left.
-    hypotheses
-        With what is left of them.
-    sentences
-        How many different sentences are stock.
-    share
-        Per cent of the references' tokens that stood in them.
-    emptied
-        How many references were nothing else.
-    """
-
-    items: tuple[Item, ...]
-    hypotheses: tuple[str, ...]
-    sentences: int
-    share: float
-    emptied: int
-
-
-STOCK_RULE = f"stock:{_STOCK_SHARE:.0%}-of-patients".replace("%", "pc")
-
-
-def without_stock(items: Sequence[Item]) -> WithoutStock:
-    """Take out of both sides the sentences that stand in the references of at least 5 % (and 3) of the patients.
-
-    Sentences are compared as canonical tokens, so that punctuation and spelling do not tell two apart. What is left
-    is what differs between patients: the part that must come from the image. Questions are left out, as if they had no
-    reference: a frequent answer is an answer.
-    """
-    items = [replace(item, reference=None, question=None, asked=None) if _asked(item) else item for item in items]
-    sentences = _Sentences()
-    references = [sentences.of(item.reference or "") for item in items]
-    patients: defaultdict[str, set[str]] = defaultdict(set)
-    for item, found in zip(items, references, strict=True):
-        for sentence in found:
-            patients[sentences.key[sentence]].add(item.patient)
-    least = max(_STOCK_PATIENTS, _STOCK_SHARE * len({item.patient for item in items if item.reference}))
-    stock = {key for key, who in patients.items() if key and len(who) >= least}
-    # What has no word would be all that is left of many texts.
-    gone = stock | {""}
-
-    def rest(found: Sequence[str]) -> str:
-        return " ".join(sentence for sentence in found if sentences.key[sentence] not in gone)
-
-    lengths = Counter(sentences.key[sentence] for found in references for sentence in found)
-    tokens = {key: key.count(" ") + 1 for key in lengths if key}
-    total = sum(lengths[key] * length for key, length in tokens.items())
-    removed = sum(lengths[key] * tokens[key] for key in stock)
-    kept = [rest(found) for found in references]
-    return WithoutStock(
-        tuple(replace(item, reference=text or None) for item, text in zip(items, kept, strict=True)),
-        tuple(_with_lesions(rest(sentences.of(item.hypothesis)), item) for item in items),
-        len(stock),
-        100 * removed / total if total else 0.0,
-        sum(item.reference is not None and not text for item, text in zip(items, kept, strict=True)),
-    )
-
-
-def _with_lesions(text: str, item: Item) -> str:
-    return Said(text, item.hypothesis_lesions) if item.hypothesis_lesions else text
-
-
-class _Sentences:
-    """Cuts texts into sentences; each different sentence is kept, and made canonical, once."""
-
-    def __init__(self) -> None:
-        self.key: dict[str, str] = {}
-        self._known: dict[str, str] = {}
-
-    def of(self, text: str) -> tuple[str, ...]:
-        """Return the sentences of `text`; `key` has the canonical tokens of each, separated by spaces."""
-        return tuple(self._one(sentence) for sentence in split_sentences(text))
-
-    def _one(self, sentence: str) -> str:
-        if sentence not in self.key:
-            self.key[sentence] = " ".join(DEFAULT.tokens(sentence))
-            self._known[sentence] = sentence
-        return self._known[sentence]
 
 
 def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:

@@ -92,6 +92,11 @@ class Item:
     hypothesis_lesions: LesionList | None = None
 
     @property
+    def asks(self) -> bool:
+        """Whether it is a question rather than a report."""
+        return self.asked is not None or bool(self.question)
+
+    @property
     def answer(self) -> str:
         """The hypothesis, with its lesions where they came with it."""
         return Said(self.hypothesis, self.hypothesis_lesions) if self.hypothesis_lesions else self.hypothesis

@@ -91,3 +91,20 @@ def sides_of(site: str, side: str | None) -> tuple[str | None, ...]:
     if known is not None and not known.lateral:
         return (None,)
     return ("left", "right") if side == "bilateral" else (side,)
+
+
+_SIDES_VI = {"left": "trái", "right": "phải", "bilateral": "hai bên"}
+
+
+def site_words(site: str | None, side: str | None) -> str:
+    """Return the Vietnamese name of a site with its side; an organ that is no site by its key."""
+    known = load_sites().get(site or "")
+    name = known.vi if known else (site or "?").replace("_", " ")
+    return " ".join(part for part in (name, _SIDES_VI.get(side or "", "")) if part)
+
+
+def lesion_words(site: str | None, side: str | None, size_mm: float | None, suv_max: float | None) -> str:
+    """Return a lesion in a few words."""
+    size = f", {size_mm:g} mm" if size_mm is not None else ""
+    uptake = f", SUVmax {suv_max:g}" if suv_max is not None else ""
+    return f"{site_words(site, side)}{size}{uptake}"

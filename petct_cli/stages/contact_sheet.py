@@ -8,20 +8,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from petct_cli.core.errors import InputError, PetctError
 from petct_cli.core.records import Record, Study, Volume
 from petct_cli.core.store import write_atomically
 from petct_cli.stages.convert_preview import preview_of
+from petct_cli.stages.page import heading, html_page, made_by
 
 log = logging.getLogger(__name__)
 
 LITTLE_OVERLAP = 0.9
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_PICTURE = 2_000_000
-_MARK = '<meta name="generator" content="petct gallery, contact sheet">'
+_KIND = "petct gallery, contact sheet"
 
 
 @dataclass
@@ -80,32 +80,25 @@ class ContactSheet:
         return self.out if number == 1 else self.out.with_name(f"{self.out.stem}-{number}{self.out.suffix}")
 
     def _write(self, page: _Page, *, more: bool, summary: str = "") -> None:
-        css = "".join(
-            files("petct_cli.stages").joinpath(f"data/{name}").read_text("utf-8")
-            for name in ("gallery.css", "contact_sheet.css")
-        )
         last = page.first + len(page.tiles) - 1
         told = f"page {page.number}: studies {page.first} to {last}, {_failures(page.codes)}" if page.tiles else "none"
         links = [self._link(page.number - 1, "previous")] if page.number > 1 else []
         links += [self._link(page.number + 1, "next")] if more else []
         way = f"<nav>{' '.join(links)}</nav>" if links else ""
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         end = f'<p class="soft">{escape(summary)}</p>' if summary else ""
-        text = (
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8">{_MARK}'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<title>{escape(self.title)}</title><style>{css}</style></head><body class="sheet">'
-            f'<h1>{escape(self.title)}</h1>{notes}<p class="soft">{escape(told)}</p>{way}'
-            f'<div class="tiles">\n{chr(10).join(page.tiles)}\n</div>{end}{way}</body></html>\n'
-        )
-        write_atomically(self.place(page.number), text.encode())
+        body = [
+            f'{heading(self.title, self.notes)}<p class="soft">{escape(told)}</p>{way}',
+            f'<div class="tiles">\n{chr(10).join(page.tiles)}\n</div>{end}{way}',
+        ]
+        data = html_page(self.title, body, styles=["contact_sheet.css"], kind=_KIND, body_class="sheet")
+        write_atomically(self.place(page.number), data)
 
     def _link(self, number: int, word: str) -> str:
         return f'<a href="{escape(_relative(self.place(number).name))}">{word}</a>'
 
     def _remove_after(self, number: int) -> None:
         """Remove the further pages of an earlier, longer sheet: they would show studies that are gone."""
-        while (left := self.place(number := number + 1)).is_file() and _MARK.encode() in _head(left):
+        while (left := self.place(number := number + 1)).is_file() and made_by(_KIND).encode() in _head(left):
             left.unlink()
 
 

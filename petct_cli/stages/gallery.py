@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,8 +18,9 @@ from petct_cli.core.records import Image, Lesion, Record, Sample, Score, Study
 from petct_cli.core.store import write_atomically
 from petct_cli.metrics.table import HEADINGS, arrange, image_signals
 from petct_cli.report.lesions import extract_lesions, lesion_sites
-from petct_cli.report.sites import load_sites, sides_of
+from petct_cli.report.sites import lesion_words, sides_of, site_words
 from petct_cli.stages.contact_sheet import ContactSheet
+from petct_cli.stages.page import heading, html_page
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SIDE_VI = {"left": "trái", "right": "phải", "bilateral": "hai bên"}
 Found = tuple[str, str | None]
 
 
@@ -87,13 +86,12 @@ class Gallery:
         studies: dict[str, list[Sample]] = {}
         for sample in shown:
             studies.setdefault(sample.study, []).append(sample)
-        parts = [_head(self.title, self.notes)]
+        parts = [heading(self.title, self.notes)]
         if self.scores is not None:
             parts.append(score_table(read_scores(self.scores)))
         parts.append("<h2>Cases</h2>" if studies else "<h2>No case has images</h2>")
         parts += [_case(studies[study]) for study in choose(studies, self.cases)]
-        parts.append("</body></html>\n")
-        write_atomically(self.out, "\n".join(parts).encode())
+        write_atomically(self.out, html_page(self.title, parts))
         log.info("wrote %s", self.out)
         return kept
 
@@ -172,16 +170,6 @@ def _cell(score: Score | None) -> str:
     return f"<td>{score.value:.{digits}f}{small}</td>"
 
 
-def _head(title: str, notes: Sequence[str]) -> str:
-    css = files("petct_cli.stages").joinpath("data/gallery.css").read_text("utf-8")
-    paragraphs = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{css}</style></head><body><h1>{escape(title)}</h1>{paragraphs}"
-    )
-
-
 def _case(samples: Sequence[Sample]) -> str:
     lesions = [lesion for sample in samples for lesion in sample.lesions or []]
     known = ", ".join(describe(lesion) for lesion in lesions) or "no lesion"
@@ -199,7 +187,7 @@ def _case(samples: Sequence[Sample]) -> str:
         hypothesis = marked(sample.hypothesis or "", truth)
         missed = truth - found_in(sample.hypothesis or "")
         if missed:
-            names = ", ".join(site_name(site, side) for site, side in sorted(missed, key=str))
+            names = ", ".join(site_words(site, side) for site, side in sorted(missed, key=str))
             hypothesis += f'<br><span class="missed">missed: {escape(names)}</span>'
         reference = marked(sample.reference or "", truth)
         parts.append(f'<tr><td>{escape(region)}</td><td lang="vi">{reference}</td><td lang="vi">{hypothesis}</td></tr>')
@@ -207,17 +195,9 @@ def _case(samples: Sequence[Sample]) -> str:
     return "".join(parts)
 
 
-def site_name(site: str | None, side: str | None) -> str:
-    """Return the Vietnamese name of a site with its side."""
-    known = load_sites().get(site or "")
-    return " ".join(part for part in (known.vi if known else site or "?", SIDE_VI.get(side or "", "")) if part)
-
-
 def describe(lesion: Lesion) -> str:
     """Return a lesion in a few words."""
-    size = f", {lesion.size_mm:g} mm" if lesion.size_mm is not None else ""
-    uptake = f", SUVmax {lesion.suv_max:g}" if lesion.suv_max is not None else ""
-    return f"{site_name(lesion.site, lesion.side)}{size}{uptake}"
+    return lesion_words(lesion.site, lesion.side, lesion.size_mm, lesion.suv_max)
 
 
 def marked(text: str, truth: set[Found]) -> str:

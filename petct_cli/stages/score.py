@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
-from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.core.records import AnyRecord, Comparison, Record, Sample
+from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score_clinical import Clinical
 from petct_cli.stages.score_input import Fields, read_items
 from petct_cli.stages.score_log import LogFile, summary
 from petct_cli.stages.score_run import ScoreRun, score_run
+from petct_cli.stages.score_wording import Wording
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Family, Item
-    from petct_cli.model.text_encoder import TextEncoder
-    from petct_cli.report.llm_lesions import EndpointExtractor
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """Which spelling differences count as none (`petct_cli.report.normalise.Canonical`)."""
-
-    unicode: bool = True
-    tone: bool = True
-    case: bool = True
-    decimal: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,12 +30,8 @@ class Score:
         Names of `petct_cli.metrics.registry`; empty for those of the preset.
     preset
         ``vi`` (right for Vietnamese) or ``vimed`` (the published recipe, as it is).
-    spelling
-        Switches of the canonical form, for ``vi``.
-    tokens
-        ``syllable``, or ``pyvi`` for the words that it finds.
-    bert_model, layer
-        Text encoder of BERTScore: a folder, the name of a model that is on this machine, or ``hf://NAME``.
+    wording
+        How texts are compared, for ``vi``.
     fields
         Where the records keep what is scored.
     system
@@ -58,12 +44,12 @@ class Score:
         Of resampling and shuffling.
     vqa_tolerance
         Share of the right number by which a numeric answer may be off.
-    extractor
-        What reads lesions for the clinical metrics in place of the rules; None for the rules.
-    per_sample
-        Whether to emit a record for each sample first.
     clinical
         Of the clinical metrics.
+    per_sample
+        Whether to emit a record for each sample first.
+    html
+        Where to write a page for a person (`petct_cli.stages.score_page`), None for none.
     append
         File that gets one line per run (`petct_cli.stages.score_log`), None for none.
 
@@ -72,28 +58,24 @@ class Score:
 
     metrics: tuple[str, ...] = ()
     preset: str = "vi"
-    spelling: Spelling = field(default_factory=Spelling)
-    tokens: str = "syllable"
-    bert_model: str | None = None
-    layer: int | None = None
+    wording: Wording = field(default_factory=Wording)
     fields: Fields = field(default_factory=Fields)
     system: str | None = None
     controls: bool = True
     resamples: int = 1000
     seed: int = 0
     vqa_tolerance: float = 0.1
-    extractor: EndpointExtractor | None = None
-    per_sample: bool = False
     clinical: Clinical = field(default_factory=Clinical)
+    per_sample: bool = False
+    html: Path | None = None
     append: Path | None = None
 
     name: ClassVar[str] = "score"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     consumes: ClassVar[tuple[type[Record], ...]] = (AnyRecord, Sample)
 
     def __post_init__(self) -> None:
         from petct_cli.metrics.registry import PRESETS, unknown_metrics
-        from petct_cli.metrics.tokens import KINDS
 
         if self.preset not in PRESETS:
             raise UsageError("unknown_preset", f"--preset takes {', '.join(PRESETS)}")
@@ -101,11 +83,6 @@ class Score:
         if unknown:
             known = ", ".join(PRESETS[self.preset].metrics)
             raise UsageError("unknown_metric", f"no such metric in preset {self.preset}: {', '.join(unknown)}", known)
-        if self.tokens not in KINDS:
-            raise UsageError("bad_option", f"--tokens takes {', '.join(KINDS)}")
-        if self._needs_text_encoder() and (not self.bert_model or self.layer is None):
-            hint = "bert_score takes bert-base-multilingual-cased, layer 9, for Vietnamese"
-            raise UsageError("no_text_encoder", "BERTScore needs --bert-model and --layer", hint)
 
     def collect(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the scores of every system, in the order in which the systems appear.
@@ -119,11 +96,18 @@ class Score:
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
+        scores: Iterable[ScoreRecord | Comparison] = run.scores()
+        if self.html is not None:
+            from petct_cli.core.store import write_atomically
+            from petct_cli.stages.score_page import score_page
+
+            scores = list(scores)
+            write_atomically(self.html, score_page(run.systems, scores))
         if log is None:
-            yield from run.scores()
+            yield from scores
             return
         seen = []
-        for score in run.scores():
+        for score in scores:
             yield score
             seen.append(score)
         # Only now: a run that was cut off is none.
@@ -137,8 +121,8 @@ class Score:
         InputError
             ``nothing_to_score`` as for `collect`.
         """
-        if self._needs_text_encoder():
-            self._text_encoder()  # whoever writes the records may take hours: what is wrong is said before
+        if any(name.startswith("bertscore") for name in self.metrics):
+            self.wording.encoder()  # whoever writes the records may take hours: what is wrong is said before
         systems = read_items(records, self.fields, self.system)
         if not any(system.items for system in systems.values()):
             raise InputError(
@@ -151,41 +135,19 @@ class Score:
     def families(self, items: Sequence[Item]) -> list[Family]:
         """Return the metrics asked for, ready to compute; of the default ones those that `items` hold anything for."""
         from petct_cli.metrics.registry import MetricOptions, build_families
-        from petct_cli.metrics.tokens import Tokens
-        from petct_cli.report.normalise import Canonical
 
-        tokens = Tokens(Canonical(**asdict(self.spelling)), self.tokens)
         clinical = self.clinical.options() if self.clinical != Clinical() else None
-        if self.extractor is not None:
-            from petct_cli.metrics.endpoint_lesions import EndpointLesions
-
-            clinical = replace(clinical or Clinical().options(), extractor=EndpointLesions(self.extractor))
-        options = MetricOptions(tokens, self.vqa_tolerance, clinical, self._text_encoder)
+        options = MetricOptions(self.wording.splitter(), self.vqa_tolerance, clinical, self.wording.encoder)
         families = build_families(self.metrics, self.preset, options)
         if self.metrics:
             return families
         return build_families([name for one in families for name in one.applicable(items)], self.preset, options)
 
-    def _needs_text_encoder(self) -> bool:
-        return any(name.startswith("bertscore") for name in self.metrics)
-
-    def _text_encoder(self) -> TextEncoder:
-        from petct_cli.model.text_encoder import load_text_encoder
-
-        assert self.bert_model is not None
-        assert self.layer is not None
-        return load_text_encoder(self.bert_model, self.layer)
-
     def content_options(self) -> dict[str, Any]:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {
-            name: value
-            for name, value in asdict(replace(self, extractor=None)).items()
-            if name not in ("per_sample", "append")
-        }
-        if self.extractor is not None:
-            kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
+        kept = {name: value for name, value in vars(self).items() if name not in ("per_sample", "html", "append")}
         metrics = list(self.metrics or PRESETS[self.preset].default)
-        return {**kept, "metrics": metrics, "clinical": self.clinical.content()}
+        texts = {"wording": asdict(self.wording), "fields": asdict(self.fields)}
+        return {**kept, **texts, "metrics": metrics, "clinical": self.clinical.content()}

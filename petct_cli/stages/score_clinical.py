@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from petct_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from petct_cli.metrics.clinical_options import ClinicalOptions
+    from petct_cli.report.llm_lesions import EndpointExtractor
 
 _TOLERANCES = ("position", "size", "suv")
 
@@ -30,6 +31,8 @@ class Clinical:
         Content of a severity file, None for petct's own.
     by_organ
         Whether there are scores for each organ.
+    extractor
+        What reads lesions in place of the rules; None for the rules.
 
     Raises
     ------
@@ -43,6 +46,7 @@ class Clinical:
     suv: float = 0.2
     severity: bytes | None = None
     by_organ: bool = False
+    extractor: EndpointExtractor | None = None
 
     def __post_init__(self) -> None:
         if self.scope is not None:
@@ -62,15 +66,28 @@ class Clinical:
         from petct_cli.metrics.severity import default_severity, read_severity
 
         severity = default_severity() if self.severity is None else read_severity(self.severity)
-        return ClinicalOptions(self.scope, Tolerance(self.position, self.size, self.suv), severity, self.by_organ)
+        tolerance = Tolerance(self.position, self.size, self.suv)
+        options = ClinicalOptions(self.scope, tolerance, severity, self.by_organ)
+        if self.extractor is None:
+            return options
+        from petct_cli.metrics.endpoint_lesions import EndpointLesions
+
+        return replace(options, extractor=EndpointLesions(self.extractor))
 
     def content(self) -> dict[str, Any]:
         """Return them for provenance: a file by what is in it."""
         severity = None if self.severity is None else hashlib.sha256(self.severity).hexdigest()
-        return {**vars(self), "severity": severity}
+        extractor = None if self.extractor is None else f"{self.extractor.name}-{self.extractor.version}"
+        return {**vars(self), "severity": severity, "extractor": extractor}
 
 
-def read_choices(scope: str | None, tolerance: str, severity: Path | None, by_organ: bool) -> Clinical:
+def read_choices(
+    scope: str | None,
+    tolerance: str,
+    severity: Path | None,
+    by_organ: bool,
+    extractor: EndpointExtractor | None = None,
+) -> Clinical:
     """Return the choices that the words of a command line mean.
 
     Parameters
@@ -94,7 +111,28 @@ def read_choices(scope: str | None, tolerance: str, severity: Path | None, by_or
         content = None if severity is None else severity.read_bytes()
     except OSError as error:
         raise UsageError("bad_severity", f"the severity file cannot be read: {error.strerror}") from None
-    return Clinical(scope, severity=content, by_organ=by_organ, **shares)
+    return Clinical(scope, severity=content, by_organ=by_organ, extractor=extractor, **shares)
+
+
+def endpoint_extractor(
+    url: str | None, model: str | None, cache: Path | None, remote: bool, seed: int
+) -> EndpointExtractor | None:
+    """Return the extractor that the options name, None when they name none.
+
+    Raises
+    ------
+    UsageError
+        ``bad_option`` when one is half named, ``bad_endpoint`` and ``remote_endpoint`` as
+        `petct_cli.core.endpoint.Endpoint`.
+    """
+    if url is None and model is None and cache is None and not remote:
+        return None
+    if not url or not model:
+        raise UsageError("bad_option", "--extractor-url and --extractor-model go together, the others with them")
+    from petct_cli.core.endpoint import Endpoint
+    from petct_cli.report.llm_lesions import EndpointExtractor
+
+    return EndpointExtractor(Endpoint(url, model, allow_remote=remote, cache=cache, seed=seed))
 
 
 def _share(text: str) -> float | None:

@@ -172,14 +172,8 @@ class ScoreRun:
             yield from comparisons(family, sums, self._resampler, stamp)
 
     def _controls(self, emit: Emitter, system: ScoredSystem) -> Iterator[ScoreRecord]:
-        from petct_cli.metrics.controls import (
-            STOCK_RULE,
-            exchange,
-            shuffles,
-            taken_from,
-            templates,
-            without_stock,
-        )
+        from petct_cli.metrics.controls import exchange, shuffles, taken_from, templates
+        from petct_cli.metrics.stock import STOCK_RULE, without_stock
 
         items = system.input.items
         orders = [exchange(items, self.options.seed, order) for order in range(shuffles(items))]
