@@ -695,7 +695,9 @@ def test_lists_under_other_names_are_exchanged_by_the_controls(petct: Any) -> No
     assert done.code == 0, done.stderr
     found = {one.get("control"): one for one in done.records}
     assert found[None]["value"] == found["self"]["value"] == 100
-    assert found["shuffled"]["value"] == found["other_patient"]["value"] < 100
+    # The shuffled answers are a mean over several orders.
+    assert found["shuffled"]["value"] < 100
+    assert found["other_patient"]["value"] < 100
 
 
 def test_scope_and_organs(petct: Any) -> None:

@@ -71,7 +71,9 @@ class Item:
     task
         What was asked for: report, vqa, compare; None where the record does not say.
     question
-        Of visual question answering.
+        Text of a question, of visual question answering.
+    asked
+        What the record itself says of the question: its kind, the right answer, the unit.
     reference_lesions, hypothesis_lesions
         Lesions that came with the record in place of those that the texts state; None where none came.
     """
@@ -85,6 +87,7 @@ class Item:
     truth: tuple[Fact, ...] | None = None
     task: str | None = None
     question: str | None = None
+    asked: Mapping[str, Any] | None = None
     reference_lesions: LesionList | None = None
     hypothesis_lesions: LesionList | None = None
 
@@ -153,6 +156,10 @@ class Family(ABC):
 
     def metrics(self) -> tuple[str, ...]:
         """Return the names of the metrics asked for."""
+        return self.wanted
+
+    def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """Return those of its metrics that `items` hold anything for; the default sets leave out the others."""
         return self.wanted
 
     @abstractmethod

@@ -22,6 +22,10 @@ HEADINGS = {
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     **{f"bleu{order}": f"BLEU-{order}" for order in range(1, 5)},
+    "chrf": "chrF++",
+    "meteor": "METEOR",
+    "cider_d": "CIDEr-D",
+    **{f"bertscore_{part}": f"BERTScore {part.upper()}" for part in ("p", "r", "f1")},
 }
 
 

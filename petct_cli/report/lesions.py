@@ -64,8 +64,8 @@ class ExtractedLesion:
     part
         Lobe or other part of the organ (``upper_lobe``, ``head``, ``antrum``), None when not stated.
     level
-        Node level or station ("IIB", "4R"), vertebra ("L3"), liver or lung segment ("VII", "S6"), rib ("5"); several are
-        joined by a comma. None when not stated.
+        Node level or station ("IIB", "4R"), vertebra ("L3"), liver or lung segment ("VII", "S6"), rib ("5"); several
+        are joined by a comma. None when not stated.
     count
         Stated number of lesions, None when not stated.
     invasion
@@ -91,6 +91,11 @@ class ExtractedLesion:
     count: int | None = None
     invasion: Invasion | None = None
     invades: tuple[str, ...] = ()
+
+    @property
+    def avid(self) -> bool:
+        """Whether it is said to take up FDG, or has an SUVmax and is not said to have none."""
+        return self.fdg == "increased" or (self.fdg is None and self.suv_max is not None)
 
 
 def extract_lesions(text: str, lang: str = "vi", physiological: bool = False) -> list[ExtractedLesion]:
@@ -276,18 +281,15 @@ def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
 def _same(old: ExtractedLesion, new: ExtractedLesion) -> bool:
     if old.organ is None or (old.site, old.organ) != (new.site, new.organ):
         return False
-    if old.side != new.side and old.side is not None and new.side is not None:
-        return False
     if None not in (old.kind, new.kind) and (old.kind == "node") != (new.kind == "node"):
         return False
-    if any(None not in pair and pair[0] != pair[1] for pair in ((old.part, new.part), (old.level, new.level))):
+    stated = [(getattr(old, name), getattr(new, name)) for name in _TELLING_APART]
+    if any(None not in pair and pair[0] != pair[1] for pair in stated):
         return False
-    if None not in (old.fdg, new.fdg) and old.fdg != new.fdg:
-        return False
-    for mine, theirs in ((old.size_mm, new.size_mm), (old.suv_max, new.suv_max)):
-        if mine is not None and theirs is not None and mine != theirs:
-            return False
     # A lesion without any measure is told again only by a mention that has none either, or comes first.
     measured_later = new.size_mm is not None or new.suv_max is not None
     measured_before = old.size_mm is not None or old.suv_max is not None
     return measured_before or not measured_later
+
+
+_TELLING_APART = ("side", "part", "level", "fdg", "size_mm", "suv_max")

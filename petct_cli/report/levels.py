@@ -191,7 +191,10 @@ def _by_organ(span: Span, codes: list[str], organs: set[str]) -> Iterator[Coded]
         number = int(match[1]) if match[1] else _number(match[2])
         letter = match[3]
         chest = (
-            letter in ("r", "l", "p") or number > _NECK_MAX or (match[1] and organs & _CHEST and "neck" not in organs)
+            stationed
+            or letter in ("r", "l", "p")
+            or number > _NECK_MAX
+            or (match[1] and organs & _CHEST and "neck" not in organs)
         )
         if not chest and not (match[1] and organs & _BELLY):
             neck.append(f"{_ROMAN[number - 1].upper()}{letter.upper()}")

@@ -18,25 +18,29 @@ _SIZE = re.compile(
 _CODE = re.compile(r"(?:[^\W\d_]|_)$")
 _OWN_LETTER = re.compile(r"\b(?:d|kt|đk|dk|cm|mm|x)$")
 _SIZE_WORD = re.compile(r"(?:kích thước|kích thức|kt|đường kính|đk|size|measuring|diameter)\b[^\d.;()]{0,40}$")
+_NO_UNIT = r"(?!\s*(?:mm|cm|x|%|giờ|phút|h\b))"
 _SUV = re.compile(
-    rf"\bs\.?u\.?[vl]\.?(?:[\s_-]*(?P<kind>max|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
+    rf"\bs\.?u\.?[vl]\.?"
+    rf"(?:[\s_-]*(?P<kind>max|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
     rf"(?:[\s/_-]*(?:lbm|bw|sul|max|\(?g/ml\)?))?"
     rf"(?P<of>\s+(?:của|tại|ở|vùng|of)\s[^\d.,;()]{{1,40}}?)?(?P<gap>[\s:;=~≈#(><≥≤]*)"
-    rf"(?:(?:từ|là|đạt|khoảng|lên tới|lên đến|tới|đến|cao nhất|lớn nhất|đo được|lần lượt|bằng|tương ứng|trên|of|is|up to"
-    rf"|các|ở mức|dao động|nhất|about|approximately)[\s:=~≈]*)*"
-    rf"(?P<values>{_NUMBER}(?:\s*(?:-|–|đến|tới|và|,(?=\s+\d)|/|to|and)\s*(?:suv\s*max\s*)?{_NUMBER}(?!\s*(?:mm|cm|x|%|giờ|phút|h\b)))*)"
+    rf"(?:(?:từ|là|đạt|khoảng|lên tới|lên đến|tới|đến|cao nhất|lớn nhất|đo được|lần lượt|bằng|tương ứng|trên|of|is"
+    rf"|up to|các|ở mức|dao động|nhất|about|approximately)[\s:=~≈]*)*"
+    rf"(?P<values>{_NUMBER}(?:\s*(?:-|–|đến|tới|và|,(?=\s+\d)|/|to|and)\s*(?:suv\s*max\s*)?{_NUMBER}{_NO_UNIT})*)"
 )
 _OTHER_SUV = frozenset(["mean", "avg", "tb", "trung bình", "min"])
 _NOT_A_SIZE = re.compile(
-    r"(?:\bcách\b[^\d;.]*|\bsâu\s*(?:khoảng)?|lát cắt|độ dày lát|tháng|năm|ngày|nhóm|\bsuv\w*)\s*(?:nhau|khoảng|da|~|≈|:|=)?\s*$"
+    r"(?:\bcách\b[^\d;.]*|\bsâu\s*(?:khoảng)?|lát cắt|độ dày lát|tháng|năm|ngày|nhóm|\bsuv\w*|\bwithin\b|slice)"
+    r"\s*(?:nhau|khoảng|da|~|≈|:|=|of)?\s*$"
 )
 _COMPARISON = re.compile(r"(?:>|<|≥|≤|\btrên|\bdưới|lớn hơn|nhỏ hơn|\bquá|không quá|chưa đến)\s*(?:khoảng\s*)?$")
-_LENGTH = re.compile(r"\bdài\b|\bđoạn\b|\blength\b")
+_LENGTH = re.compile(r"\b(?:dài|đoạn|length)\b[^,;()\d]*$")
 _CHANGE = re.compile(
     rf"\btừ\s+{_NUMBER}(?:\s*(?:mm|cm))?(?:{_TIMES}{_NUMBER})*(?:\s*(?:mm|cm))?\s*(?:xuống|lên|giảm|thành|còn|tăng|→|->|=>)(?:\s+còn)?"
 )
 _CLAUSE_END = re.compile(r"[;()]|,(?!\d)")
 _LIST_END = re.compile(r"[;)]")
+_TIMES_SIGN = re.compile(r"[x×*]")
 _CM_BELOW = 10.0
 
 
@@ -90,7 +94,7 @@ class Measures:
 
 
 def _number(text: str) -> float:
-    return float(re.sub(r"\s", "", text).replace(",", "."))
+    return float("".join(text.split()).replace(",", "."))
 
 
 def find_uptakes(text: str, yardstick: re.Pattern[str] | None = None) -> list[Uptake]:
@@ -129,10 +133,11 @@ def find_sizes(text: str) -> list[Size]:
             continue
         if _NOT_A_SIZE.search(before):
             continue
-        parts = re.split(r"[x×*]", match["numbers"])
-        numbers = [_number(re.sub(r"[^\d.,]", "", part)) for part in parts]
-        if not unit and not re.search("mm|cm", match["numbers"]):
-            cm = max(numbers) < _CM_BELOW and re.search("[.,]", match["numbers"]) is not None
+        written = match["numbers"]
+        parts = _TIMES_SIGN.split(written)
+        numbers = [_number(part.rstrip("cm \t")) for part in parts]
+        if not unit and "mm" not in written and "cm" not in written:
+            cm = max(numbers) < _CM_BELOW and ("," in written or "." in written)
         else:
             cm = unit.strip()[:1] in ("c", "x")
         factor = 10.0 if cm else 1.0
@@ -147,7 +152,7 @@ def find_sizes(text: str) -> list[Size]:
                 (start, match.end()),
                 tuple(round(number * scale, 3) for number, scale in zip(numbers, own, strict=True)),
                 _COMPARISON.search(before) is not None,
-                _LENGTH.search(re.split(r"[,;()\d]", before)[-1]) is not None,
+                _LENGTH.search(before) is not None,
             )
         )
     return found

@@ -154,7 +154,7 @@ class Places:
 
     @staticmethod
     def _adjoins(between: str) -> bool:
-        outside = re.sub(r"\([^)]*\)", "", between)
+        outside = _PARENTHESIS.sub("", between) if "(" in between else between
         return "," not in outside and ";" not in outside and ":" not in outside and len(outside) <= _NEAR
 
 
@@ -171,10 +171,8 @@ def _says_better(one: Position, other: Position) -> bool:
 
 
 _NEAR = 40
+_PARENTHESIS = re.compile(r"\([^)]*\)")
 _SAME_LIST = re.compile(r"[\s,]*(?:và|hoặc|hay|and)?[^.;:()\d]{0,24}")
-_JOINED = re.compile(
-    r"[\s-]*(?:(?:của|ở|thuộc|tại|bên|vùng|đoạn|phía|mặt|trong|nhu mô|phải|trái|hai bên|of|the|in|lobe|số)\b[\s-]*)*[(:]?\s*(?:\(?[pt]\)?(?!\w))?\s*"
-)
 
 
 def find_positions(
@@ -208,7 +206,7 @@ def find_positions(
     if parts:
         named = [one._replace(part=one.part or parts.get(one.span)) for one in named]
     named.sort(key=lambda one: (one.span[0], -one.span[1]))
-    joined = _join(text, named)
+    joined = _join(text, named, words)
     return Places(
         text=text,
         named=tuple(joined),
@@ -219,14 +217,14 @@ def find_positions(
     )
 
 
-def _join(text: str, named: Sequence[_Named]) -> list[_Named]:
+def _join(text: str, named: Sequence[_Named], words: Vocabulary) -> list[_Named]:
     """Make one place of a part, a level and an organ that stand together."""
     joined: list[_Named] = []
     for one in named:
         if joined:
             last = joined[-1]
             between = text[last.span[1] : one.span[0]]
-            if _JOINED.fullmatch(between) and (one.span != last.span) and (both := _combine(last, one)):
+            if words.cues["joined"].fullmatch(between) and (one.span != last.span) and (both := _combine(last, one)):
                 joined[-1] = both
                 continue
             if re.fullmatch(r"\s*[,:]\s*", between) and _refines(one, last) and (both := _combine(last, one)):
@@ -297,13 +295,10 @@ def _find_sides(text: str, words: Vocabulary, places: Sequence[Mention]) -> list
         if (not sides or begin.start() >= sides[-1][0][1]) and (match := words.sides.match(text, begin.start())):
             sides.append((match.span(), match.lastgroup or ""))
     for one in places:
-        pair = _PAIR.search(text, max(0, one.span[0] - 8), one.span[0])
+        pair = words.cues["pair"].search(text, max(0, one.span[0] - 8), one.span[0])
         if pair and one.term.organ in words.paired and all(pair.end() <= a or b <= pair.start() for (a, b), _ in sides):
             sides.append((pair.span(), "bilateral"))
     return sorted(sides)
-
-
-_PAIR = re.compile(r"\b(?:hai|2|cả hai|both)\s+$")
 
 
 def _find_reaches(text: str, words: Vocabulary) -> list[Reach]:
@@ -312,11 +307,6 @@ def _find_reaches(text: str, words: Vocabulary) -> list[Reach]:
     for invasion, name in ((True, "invasion"), (False, "beside")):
         for match in words.cues[name].finditer(text):
             stop = until.search(text, match.end())
-            denied = _DENIED.search(text, 0, match.start()) is not None
+            denied = words.cues["denied"].search(text, 0, match.start()) is not None
             reaches.append(Reach((match.start(), stop.start() if stop else len(text)), invasion, denied))
     return reaches
-
-
-_DENIED = re.compile(
-    r"\b(?:không|chưa|no|without|not)(?:\s+(?:thấy|rõ|có|còn|phát hiện|ghi nhận|dấu hiệu|hình ảnh|bị|quan sát|evidence|of|sign|signs|hiện tượng|biểu hiện|gây))*\s+$"
-)

@@ -69,25 +69,30 @@ def _one_less(word: str) -> list[str]:
     return [word[:index] + word[index + 1 :] for index in range(len(word))]
 
 
-def mend(text: str, vocabulary: Vocabulary) -> tuple[str, list[int] | None]:
+def mend(
+    text: str, vocabulary: Vocabulary, found: Sequence[re.Match[str]] | None = None
+) -> tuple[str, list[int] | None]:
     """Return `text` (one sentence in canonical form) with its words as the vocabulary spells them.
 
     A sentence that is typed without marks gets them from the longest phrases that fit. In any other, a word that is no
-    word of the vocabulary is mended when the phrase around it tells which one was meant, or when it cannot be a syllable
-    and one slip of a finger (a letter too many, too few, wrong or swapped) makes it one.
+    word of the vocabulary is mended when the phrase around it tells which one was meant, or when it cannot be a
+    syllable and one slip of a finger (a letter too many, too few, wrong or swapped) makes it one.
+
+    `found` are the words of `text` where they are known.
 
     Returns
     -------
     tuple
         The text, and for each of its characters the offset in the text that was given (None: nothing was changed).
     """
-    found = list(WORD.finditer(text))
+    found = list(WORD.finditer(text)) if found is None else found
     words = [match.group() for match in found]
-    strange = [i for i, word in enumerate(words) if _may_be_mended(word, vocabulary.lang)]
+    index = _index(vocabulary.lang)
+    known = index.words
+    strange = [i for i, word in enumerate(words) if word not in known and _may_be_mended(word, vocabulary.lang)]
     if not strange:
         return text, None
     bare = _is_bare(text, words)
-    index = _index(vocabulary.lang)
     mended = list(words)
     done = -1
     for i in range(len(words)) if bare else strange:
@@ -102,7 +107,7 @@ def mend(text: str, vocabulary: Vocabulary) -> tuple[str, list[int] | None]:
 def _may_be_mended(word: str, lang: str) -> bool:
     """Whether `word` is none of the vocabulary and yet like one."""
     index = _index(lang)
-    if word in index.words or not word[0].isalpha():
+    if not word[0].isalpha():
         return False
     return _flat(word) in index.flat or _slip(word, index) is not None
 

@@ -15,7 +15,7 @@ from typing import Literal
 from petct_cli.report.measures import Measures, Size, Uptake, earlier_spans, find_sizes, find_uptakes, measures_of
 from petct_cli.report.places import Position, find_positions
 from petct_cli.report.spelling import mend
-from petct_cli.report.vocabulary import Mention, Term, Vocabulary, load_vocabulary
+from petct_cli.report.vocabulary import WORD, Mention, Term, Vocabulary, load_vocabulary
 
 Span = tuple[int, int]
 
@@ -73,7 +73,7 @@ class _Sentence:
     mentions: tuple[Mention, ...]
     sizes: tuple[Size, ...]
     uptakes: tuple[Uptake, ...]
-    before: _Before = field(default_factory=lambda: _Before())
+    before: _Before = field(default_factory=_Before)
 
     def heads(self, start: int = 0, end: int | None = None) -> list[Mention]:
         stop = len(self.text) if end is None else end
@@ -99,28 +99,31 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     numbered = _DIGIT.search(sentence) is not None
     if not numbered and not physiological and words.cues["physiological"].search(sentence):
         return ()  # without a measure, all of it is
-    if not numbered and (cue := words.cues["absent"].match(sentence)):
-        if not words.cues["absent_until"].search(sentence, cue.end()):
-            return ()  # all that follows is said not to exist
-    text, offsets = mend(sentence, words)
+    cue = None if numbered else words.cues["absent"].match(sentence)
+    if cue and not words.cues["absent_until"].search(sentence, cue.end()):
+        return ()  # all that follows is said not to exist
+    tokens = list(WORD.finditer(sentence))
+    text, offsets = mend(sentence, words, tokens)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
-    sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier)) if numbered else ()
-    uptakes = (
-        tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
-        if numbered
-        else ()
-    )
+    sizes: tuple[Size, ...] = ()
+    uptakes: tuple[Uptake, ...] = ()
+    if numbered:
+        sizes = tuple(one for one in find_sizes(text) if not _within(one.span[0], earlier))
+        uptakes = tuple(one for one in find_uptakes(text, words.cues["yardstick"]) if not _within(one.span[0], earlier))
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
-    whole = _Sentence(text, text, words, tuple(words.mentions(text)), sizes, uptakes)
+    mentions = tuple(words.mentions(text, tokens if offsets is None else None))
+    whole = _Sentence(text, text, words, mentions, sizes, uptakes)
     stated: list[Statement] = []
     for start, end, natural in _by_physiology(whole):
         if natural:
             stated += _natural(whole, start, end) if physiological else ()
             continue
         live = _without_absent(whole, start, end)
-        mentions = tuple(one for one in whole.mentions if live[one.span[0]] != " ")
-        part = replace(whole, live=live, mentions=mentions)
+        part = whole
+        if live != text:
+            here = tuple(one for one in mentions if live[one.span[0]] != " ")
+            part = replace(whole, live=live, mentions=here)
         for first, last in _findings(part, start, end):
             finding = _read(part, first, last, earlier)
             if finding is not None:
@@ -134,10 +137,10 @@ _DIGIT = re.compile(r"\d")
 
 
 def _within(index: int, spans: Sequence[Span]) -> bool:
-    return any(start <= index < end for start, end in spans)
-
-
-_CLAUSE = re.compile(r"[;]|,(?!\d)|\bnhưng\b|\bngoài ra\b|\btuy nhiên\b|\bbut\b|\bhowever\b")
+    for start, end in spans:  # noqa: SIM110 (called often, and mostly for none)
+        if start <= index < end:
+            return True
+    return False
 
 
 def _by_physiology(whole: _Sentence) -> list[tuple[int, int, bool]]:
@@ -151,20 +154,17 @@ def _by_physiology(whole: _Sentence) -> list[tuple[int, int, bool]]:
     if not cues:
         return [(0, end, False)]
     first = 0
-    for joint in _CLAUSE.finditer(text, 0, cues[0].start()):
+    for joint in whole.words.cues["clause"].finditer(text, 0, cues[0].start()):
         if whole.heads(0, joint.start()) and whole.measures(0, joint.start()).measured:
-            if not whole.heads(0, joint.end()) or _names_elsewhere(whole, joint.end(), cues[0].start()):
+            named = whole.places(joint.end(), cues[0].start())
+            if named:
                 first = joint.end()
                 break
     ranges = [(0, first, False)] if first else []
-    after = _CLAUSE.search(text, cues[-1].end())
+    after = whole.words.cues["clause"].search(text, cues[-1].end())
     if after is not None and whole.measures(after.end(), end).measured:
         return [*ranges, (first, after.end(), True), (after.end(), end, False)]
     return [*ranges, (first, end, True)]
-
-
-def _names_elsewhere(whole: _Sentence, start: int, end: int) -> bool:
-    return bool(whole.places(start, end))
 
 
 def _natural(whole: _Sentence, start: int, end: int) -> list[Statement]:
@@ -187,7 +187,7 @@ def _without_absent(whole: _Sentence, start: int, end: int) -> str:
         until = words.cues["absent_until"].search(out, cue.end())
         stop = until.start() if until else end
         if said_before:
-            comma = re.compile(r",(?!\d)|\)").search(out, cue.end())
+            comma = _COMMA_OR_PARENTHESIS.search(out, cue.end())
             stop = min(stop, comma.start()) if comma else stop
         else:
             stop = min(stop, _positive_clause(whole, cue.end(), end))
@@ -198,19 +198,17 @@ def _without_absent(whole: _Sentence, start: int, end: int) -> str:
 
 def _positive_clause(whole: _Sentence, start: int, end: int) -> int:
     """Return where, after a negation, a clause begins that measures a lesion and so must mean that it is there."""
-    for comma in re.compile(r",(?!\d)").finditer(whole.text, start, end):
-        stop = re.compile(r",(?!\d)|;").search(whole.text, comma.end(), end)
+    for comma in _COMMA.finditer(whole.text, start, end):
+        stop = _COMMA_OR_SEMICOLON.search(whole.text, comma.end(), end)
         if whole.heads(comma.end(), stop.start() if stop else end) and whole.measures(comma.end(), end).measured:
             return comma.start()
     return end
 
 
-_JOINT = re.compile(
-    r"(?:[,.](?!\d)|;|\bvà\b|\bkèm(?: theo)?\b|\bngoài ra\b|\bđồng thời\b|\bcùng với\b|\btrong khi\b|\bcòn\b(?=\s+(?:ở|có|bên))|\band\b|\bwith\b)\s*"
-)
-_LEAD = re.compile(
-    r"(?:(?:và|kèm|có|thấy|hình ảnh|một|hai|ba|bốn|năm|vài|nhiều|các|những|một số|\d{1,2}|ở|tại|ghi nhận|còn|bên|nhỏ|thành|a|an|the|multiple|several)\s+)*"
-)
+_COMMA = re.compile(r",(?!\d)")
+_CLAUSE_OR_AND = re.compile(r",(?!\d)|;|\bvà\b|\band\b")
+_COMMA_OR_PARENTHESIS = re.compile(r",(?!\d)|\)")
+_COMMA_OR_SEMICOLON = re.compile(r",(?!\d)|;")
 
 
 def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
@@ -220,13 +218,13 @@ def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
         one.span[0]: one for one in part.mentions if start <= one.span[0] < end and (one.term.kind or one.term.organ)
     }
     cuts = [start]
-    parentheses = [match.span() for match in re.finditer(r"\([^)]*\)?", text)]
+    parentheses = [match.span() for match in _PARENTHESIS.finditer(text)] if "(" in text else []
     sided = _both_sides(part, start, end)
-    for joint in _JOINT.finditer(text, start, end):
+    for joint in part.words.cues["joint"].finditer(text, start, end):
         if joint.end() in sided:
             cuts.append(joint.end())
             continue
-        lead = _LEAD.match(text, joint.end())
+        lead = part.words.cues["lead"].match(text, joint.end())
         at = lead.end() if lead else joint.end()
         opens = begins.get(at) or begins.get(joint.end()) or _level_at(part, at)
         if opens is None or _within(joint.start(), parentheses):
@@ -242,19 +240,20 @@ def _findings(part: _Sentence, start: int, end: int) -> list[Span]:
     ]
 
 
+_PARENTHESIS = re.compile(r"\([^)]*\)?")
+
+
 def _level_at(part: _Sentence, index: int) -> Mention | None:
     """Return a level at `index` as a place that another finding may begin with."""
-    found = next((lead for name in ("segment", "group") if (lead := part.words.levels[name].match(part.live, index))), None)
+    leads = (part.words.levels[name].match(part.live, index) for name in ("segment", "group"))
+    found = next(filter(None, leads), None)
     return Mention(found.span(), Term(organ="level")) if found else None
-
-
-_SIDE_MEASURED = re.compile(r"[,;:(]\s*(?:ở )?bên (phải|trái)(?=[^,;.]{0,24}?\d)")
 
 
 def _both_sides(part: _Sentence, start: int, end: int) -> set[int]:
     """Return where "..., bên phải 12 mm; bên trái 9 mm" tells one side and the other, nothing where it does not."""
-    told = {match[1]: match.start() + 1 for match in _SIDE_MEASURED.finditer(part.live, start, end)}
-    if len(told) < 2 or not part.heads(start, min(told.values())):  # noqa: PLR2004 (both sides)
+    told = {match[1]: match.start() + 1 for match in part.words.cues["side_measured"].finditer(part.live, start, end)}
+    if len(told) < 2 or not part.heads(start, min(told.values())):
         return set()
     common = min(told.values())
     heads = part.heads(start, common)
@@ -263,6 +262,9 @@ def _both_sides(part: _Sentence, start: int, end: int) -> set[int]:
         [Mention((one.span[0] - start, one.span[1] - start), one.term) for one in heads]
     )
     return {index + len(part.live[index:end]) - len(part.live[index:end].lstrip()) for index in told.values()}
+
+
+_THEN_NUMBER = re.compile(r"\s*(?:khoảng\s*)?\d")
 
 
 def _starts_another(part: _Sentence, begin: int, joint: re.Match[str], opens: Mention, end: int) -> bool:
@@ -282,9 +284,9 @@ def _starts_another(part: _Sentence, begin: int, joint: re.Match[str], opens: Me
         return True
     if kind is None or not heads or kind in part.words.attributes:
         return False
-    if kind == "thickening" and re.compile(r"\s*(?:khoảng\s*)?\d").match(part.live, measure_at):
+    if kind == "thickening" and _THEN_NUMBER.match(part.live, measure_at):
         return False
-    clause = re.compile(r",(?!\d)|;|\bvà\b").search(part.live, opens.span[1], end)
+    clause = _CLAUSE_OR_AND.search(part.live, opens.span[1], end)
     placed = bool(part.places(opens.span[0], clause.start() if clause else end))
     if not placed or not part.places(begin, joint.start()):
         return False
@@ -357,11 +359,7 @@ def _calls_a_lesion(head: Mention, part: _Sentence) -> bool:
         return True
     before = [one for one in part.mentions if one.term.organ and one.span[1] <= head.span[0]]
     return (
-        bool(before)
-        and re.fullmatch(
-            r"\s*(?:(?:phải|trái|\(p\)|\(t\)|hai bên|có|hơi|bên)\s*)*", part.live[before[-1].span[1] : head.span[0]]
-        )
-        is not None
+        bool(before) and part.words.cues["between"].fullmatch(part.live, before[-1].span[1], head.span[0]) is not None
     )
 
 
@@ -393,23 +391,22 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
         for match in words.cues["no_uptake"].finditer(text)
         if not _within(match.start(), less) and not _within(start + match.start(), earlier)
     ]
-    taken = [
-        match
-        for match in words.cues["uptake"].finditer(text)
-        if not _within(match.start(), [*denied, *less]) and not _within(start + match.start(), earlier)
-    ]
-    if denied and (not taken or denied[0][0] < taken[0].start() or not _RAISED.match(taken[0].group())):
-        return "none"
-    return "increased" if taken else None
+    other = [*denied, *less]
+    for taken in words.cues["uptake"].finditer(text):
+        if _within(taken.start(), other) or _within(start + taken.start(), earlier):
+            continue
+        if denied and (denied[0][0] < taken.start() or not _RAISED.match(taken.group())):
+            return "none"
+        return "increased"
+    return "none" if denied else None
 
 
 _COUNTED = re.compile(r"(?:(?P<number>\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$)|(?P<upto>\d\s*-\s*\d{1,2})\s+$")
-_NUMBERED = re.compile(r"\bsố lượng\s*(?:là|:|=|khoảng)?\s*(\d{1,2})\b(?!\s*(?:mm|cm))")
 
 
 def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None:
     """Return how many lesions there are said to be."""
-    if said := _NUMBERED.search(text):
+    if said := words.cues["number"].search(text):
         return int(said[1])
     for head in heads[:2]:
         match = _COUNTED.search(text, max(0, head.span[0] - 24), head.span[0])
@@ -420,7 +417,7 @@ def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None
             continue
         if number in words.counts:
             return words.counts[number]
-        if number.isdecimal() and 0 < int(number):
+        if number.isdecimal() and int(number) > 0:
             return int(number)
     return None
 
@@ -430,16 +427,13 @@ def _inherited(topic: Sequence[Position], side: str | None) -> list[Position]:
     return [replace(one, side=side or one.side, part=None, level=None) for one in topic[:1]]
 
 
-_RESPECTIVELY = re.compile(r"\blần lượt\b|\brespectively\b")
-
-
 def _measured(
     positions: Sequence[Position], part: _Sentence, start: int, end: int, measures: Measures
 ) -> tuple[At, ...]:
     """Give each place the measures of the finding, or its own where they are told one after the other."""
     sizes = [measures.sizes_mm] * len(positions)
     suvs = [measures.suv_max] * len(positions)
-    if len(positions) > 1 and _RESPECTIVELY.search(part.live, start, end):
+    if len(positions) > 1 and part.words.cues["respectively"].search(part.live, start, end):
         told = [value for one in part.uptakes if start <= one.span[0] < end for value in one.values]
         if len(told) == len(positions):
             suvs = list(told)
