@@ -200,7 +200,7 @@ def test_lesions_without_uptake_are_no_sites() -> None:
 
 def test_another_language_is_refused() -> None:
     with pytest.raises(ValueError, match="language"):
-        extract_lesions("A nodule.", lang="en")
+        extract_lesions("Un nodule.", lang="fr")
 
 
 SALAD = re.findall(

@@ -42,6 +42,11 @@ def test_a_sentence(text: str, lesions: list[Told]) -> None:
     assert [told(lesion) for lesion in extract_lesions(text)] == lesions
 
 
+@pytest.mark.parametrize(("text", "lesions"), read_table("lesions_en.txt"), ids=lambda case: str(case)[:40])
+def test_an_english_sentence(text: str, lesions: list[Told]) -> None:
+    assert [told(lesion) for lesion in extract_lesions(text, "en")] == lesions
+
+
 @pytest.mark.parametrize("change", ["NFD", "upper", "tone", "point", "plain spaces"])
 def test_spelling_changes_nothing(change: str) -> None:
     for text, lesions in read_table("lesions_vi.txt"):

@@ -103,7 +103,7 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     if cue and not words.cues["absent_until"].search(sentence, cue.end()):
         return ()  # all that follows is said not to exist
     tokens = list(WORD.finditer(sentence))
-    text, offsets = mend(sentence, words, tokens)
+    text, offsets = mend(sentence, words, tokens) if lang == "vi" else (sentence, None)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
     sizes: tuple[Size, ...] = ()
     uptakes: tuple[Uptake, ...] = ()
