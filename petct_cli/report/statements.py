@@ -365,7 +365,9 @@ def _calls_a_lesion(head: Mention, part: _Sentence) -> bool:
 
 def _kind(heads: Sequence[Mention], text: str, opinion: int, words: Vocabulary) -> str | None:
     """Return what the finding is called first; a general word gives way to a precise one in the same breath."""
-    stated = [head for head in heads if head.span[0] < opinion] or list(heads)
+    stated = [head for head in heads if head.span[0] < opinion]
+    # "Tăng chuyển hóa ... tương ứng nốt mờ" is a nodule; "... do viêm" names no lesion.
+    stated = stated or [head for head in heads if head.term.kind not in words.attributes]
     if not stated:
         return None
     first = stated[0]
