@@ -33,6 +33,7 @@ from petct_cli.metrics.families import Fact, Item, LesionList
 from petct_cli.metrics.lesion_lists import read_lesions
 from petct_cli.metrics.registry import PRESETS, MetricOptions, build_families
 from petct_cli.metrics.severity import ERRORS, default_severity, read_severity
+from petct_cli.report.lesions import LANGUAGES
 from petct_cli.report.sites import load_sites
 from petct_cli.report.vocabulary import load_vocabulary
 from tests.samples import lines
@@ -632,7 +633,9 @@ def test_what_is_told_of_a_lesion_is_read_back(some: list[ClinicalLesion]) -> No
 
 def test_every_organ_of_the_vocabulary_lies_in_a_scope() -> None:
     table, words = organ_table(), load_vocabulary()
-    assert {term.organ for found in words.terms.values() for _, term in found if term.organ} <= set(table.scope_of)
+    for lang in LANGUAGES:
+        terms = load_vocabulary(lang).terms.values()
+        assert {term.organ for found in terms for _, term in found if term.organ} <= set(table.scope_of)
     for site in load_sites().values():
         ((organ, _),) = normal_places([(site.key, None)])
         assert table.scope_of[organ] == site.section

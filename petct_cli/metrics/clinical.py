@@ -26,7 +26,7 @@ from petct_cli.metrics.families import Family, Item, Part
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
 
-_TP, _FP, _FN, _UNSCORABLE, _ONLY_SAID = range(5)
+_SCORABLE = 2  # after hits and false ones; then what is out: true, stated
 _PER_METRIC = 5
 _START = {metric: SHARED_COLUMNS + _PER_METRIC * place for place, metric in enumerate(F1_ATTRIBUTES)}
 _COLUMNS = SHARED_COLUMNS + _PER_METRIC * len(F1_ATTRIBUTES)
@@ -34,10 +34,14 @@ _COLUMNS = SHARED_COLUMNS + _PER_METRIC * len(F1_ATTRIBUTES)
 
 @dataclass(frozen=True)
 class ClinicalF1Family(Family):
-    """The F1s; a column each for hits, false and missed lesions, and for what is out."""
+    """The F1s; a column each for hits, false ones, scorable true lesions, and what is out on either side."""
 
     wanted: tuple[str, ...]
     options: ClinicalOptions
+
+    def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """Return all, unless there are only questions: their answers tell of few lesions."""
+        return () if all(item.task == "vqa" for item in items) else self.wanted
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         rows = np.zeros((len(items), _COLUMNS))
@@ -53,7 +57,13 @@ class ClinicalF1Family(Family):
         for metric in self.wanted:
             found = count_f1(metric, sides.true, sides.said, agree)
             start = _START[metric]
-            row[start : start + _PER_METRIC] = found.tp, found.fp, found.fn, found.unscorable, found.only_said
+            row[start : start + _PER_METRIC] = (
+                found.tp,
+                found.fp,
+                found.tp + found.fn,
+                found.unscorable,
+                found.only_said,
+            )
 
     def parts(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Iterator[Part]:
         """Yield a part per organ: the lesions of both sides that have a place there, in order of the organs' names."""
@@ -74,12 +84,12 @@ class ClinicalF1Family(Family):
             yield Part(f"organ:{organ}", self.wanted, tuple(having[organ]), rows)
 
     def value(self, metric: str, sums: Floats) -> Floats:
-        tp, fp, fn = np.moveaxis(sums[..., _START[metric] : _START[metric] + 3], -1, 0)
-        scorable = tp + fn > 0
-        return np.asarray(np.where(scorable, 200 * tp / np.where(scorable, 2 * tp + fp + fn, 1), np.nan))
+        tp, fp, scorable = np.moveaxis(sums[..., _START[metric] : _START[metric] + _SCORABLE + 1], -1, 0)
+        defined = scorable > 0
+        return np.asarray(np.where(defined, 200 * tp / np.where(defined, tp + fp + scorable, 1), np.nan))
 
     def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[_START[metric] + _TP] + sums[_START[metric] + _FN])
+        return int(sums[_START[metric] + _SCORABLE])
 
     def signature(self, metric: str, sums: Floats) -> str:
         asked = "+".join(F1_ATTRIBUTES[metric])
@@ -90,13 +100,13 @@ class ClinicalF1Family(Family):
 
     def counts(self, metric: str, sums: Floats) -> dict[str, float]:
         start = _START[metric]
-        tp, fp, fn, unscorable, only_said = (float(number) for number in sums[start : start + _PER_METRIC])
+        tp, fp, scorable, unscorable, only_said = (float(number) for number in sums[start : start + _PER_METRIC])
         return {
             "tp": tp,
             "fp": fp,
-            "fn": fn,
+            "fn": scorable - tp,
             "precision": 100 * tp / (tp + fp) if tp + fp else 0.0,
-            "recall": 100 * tp / (tp + fn) if tp + fn else 0.0,
+            "recall": 100 * tp / scorable if scorable else 0.0,
             "unstated_in_reference": unscorable,
             "stated_only_in_hypothesis": only_said,
             **shared_counts(sums),

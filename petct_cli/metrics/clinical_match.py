@@ -98,11 +98,16 @@ class F1Counts:
 
 def agreement(true: Lesions, said: Lesions, tolerance: Tolerance) -> dict[str, NDArray[np.bool_]]:
     """Return for each attribute a matrix (true, said): whether both state it, and the same."""
+    organs = [one.organs for one in said]
+    least = tolerance.overlap - 1e-9
     return {
         "type": np.array([[t.kind is not None and t.kind == s.kind for s in said] for t in true], dtype=bool),
         "fdg": np.array([[t.fdg is not None and t.fdg == s.fdg for s in said] for t in true], dtype=bool),
         "position": np.array(
-            [[position_share(t, s) >= tolerance.overlap - 1e-9 and bool(t.places) for s in said] for t in true],
+            [
+                [not own.isdisjoint(organs[j]) and position_share(t, s) >= least for j, s in enumerate(said)]
+                for t, own in ((t, t.organs) for t in true)
+            ],
             dtype=bool,
         ),
     }

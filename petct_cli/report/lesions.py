@@ -26,7 +26,7 @@ EXTRACTOR_VERSION = "2"
 Fdg = Literal["increased", "none", "physiological"]
 Invasion = Literal["yes", "no"]
 Span = tuple[int, int]
-LANGUAGES = ("vi",)
+LANGUAGES = ("vi", "en")
 _LONGEST_SENTENCE = 2000
 
 

@@ -20,8 +20,8 @@ _OWN_LETTER = re.compile(r"\b(?:d|kt|đk|dk|cm|mm|x)$")
 _SIZE_WORD = re.compile(r"(?:kích thước|kích thức|kt|đường kính|đk|size|measuring|diameter)\b[^\d.;()]{0,40}$")
 _NO_UNIT = r"(?!\s*(?:mm|cm|x|%|giờ|phút|h\b))"
 _SUV = re.compile(
-    rf"\bs\.?u\.?[vl]\.?"
-    rf"(?:[\s_-]*(?P<kind>max|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
+    rf"\b(?:s\.?u\.?[vl]|svu|usv)\.?"
+    rf"(?:[\s_-]*(?P<kind>max|amx|mxa|mã|mac|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
     rf"(?:[\s/_-]*(?:lbm|bw|sul|max|\(?g/ml\)?))?"
     rf"(?P<of>\s+(?:của|tại|ở|vùng|of)\s[^\d.,;()]{{1,40}}?)?(?P<gap>[\s:;=~≈#(><≥≤]*)"
     rf"(?:(?:từ|là|đạt|khoảng|lên tới|lên đến|tới|đến|cao nhất|lớn nhất|đo được|lần lượt|bằng|tương ứng|trên|of|is"
@@ -100,8 +100,6 @@ def _number(text: str) -> float:
 def find_uptakes(text: str, yardstick: re.Pattern[str] | None = None) -> list[Uptake]:
     """Return the statements of SUVmax (or of an SUV of no stated kind) in `text`; SUVmean is none."""
     found: list[Uptake] = []
-    if "su" not in text and "s." not in text:
-        return found
     for match in _SUV.finditer(text):
         of_background = yardstick is not None and (
             yardstick.search(match["of"] or "") or yardstick.search(text[max(0, match.start() - 24) : match.start()])
@@ -119,7 +117,7 @@ def find_sizes(text: str) -> list[Size]:
     Sizes need a unit, or the word for size before them; "2,5 x 1,2 cm" is 25 and 12 mm. Distances ("cách 12 mm") and
     volumes ("cm3") are left out.
     """
-    taken = [match.span() for match in _SUV.finditer(text)] if "su" in text else []
+    taken = [match.span() for match in _SUV.finditer(text)] if "s" in text else []
     found: list[Size] = []
     for match in _SIZE.finditer(text):
         start, end = match.span("numbers")

@@ -254,7 +254,7 @@ def _refines(one: _Named, last: _Named) -> bool:
 
 def _combine(first: _Named, second: _Named) -> _Named | None:
     """Return both as one place, None where they are two."""
-    if first.part and second.part and first.part != second.part:
+    if first.part and second.part and first.part != second.part and first.part not in _WITHIN_LOBE:
         return None
     if first.level and second.level:
         return None
@@ -279,6 +279,7 @@ def _combine(first: _Named, second: _Named) -> _Named | None:
     )
 
 
+_WITHIN_LOBE = frozenset(["lingula", "apex", "base"])  # "phân thùy lưỡi thùy trên phổi trái" is one place
 # An organ and what it may be called more widely right beside it.
 _GENERIC_OF = {
     **dict.fromkeys(("cervical_spine", "thoracic_spine", "lumbar_spine", "sacrum", "coccyx"), ("spine", "bone")),

@@ -18,8 +18,13 @@ from functools import cache, lru_cache
 from petct_cli.report.language import ENGLISH, language_of
 from petct_cli.report.vocabulary import WORD, Vocabulary, load_vocabulary
 
+# Vowels that a syllable can have; the test of `encoding` is wider, for it must know text in a wrong encoding.
+_VOWELS = (
+    "iêu|yêu|oai|oao|oay|oeo|uao|uây|uôi|uya|uyê|uyu|ươi|ươu|ai|ao|au|ay|âu|ây|eo|êu|ia|iê|iu|oa|oă|oe|oi|ôi|ơi|oo|ua"
+    "|uâ|uê|ui|uô|uơ|uy|ưa|ưi|ươ|ưu|yê|[aăâeêioôơuưy]"
+)
 _SYLLABLE = re.compile(
-    r"(?:b|ch?|d|đ|g[hi]?|h|kh?|l|m|ngh?|nh?|ph?|qu|r|s|th?|tr?|v|x)?[aăâeêioôơuưy]{1,3}(?:ch?|m|ng?|nh|p|t)?"
+    rf"(?:b|ch?|d|đ|g[hi]?|h|kh?|l|m|ngh?|nh?|ph?|qu|r|s|th?|tr?|v|x)?(?:{_VOWELS})(?:ch?|m|ng?|nh|p|t)?"
 )
 _MARKED_SHARE = 0.25
 _LONG_ENOUGH = 4
@@ -157,11 +162,12 @@ def _alone(given: str, meant: str, vocabulary: Vocabulary) -> bool:
 
 def _slip(word: str, index: _Index) -> str | None:
     """Return the word that was meant by one that cannot be a syllable, None when that is not clear."""
-    if len(word) < _LONG_ENOUGH or word.isascii() or not word.isalpha() or _is_syllable(word):
+    if len(word) < _LONG_ENOUGH or not word.isalpha() or _is_syllable(word):
         return None
     close = {near for shorter in [word, *_one_less(word)] for near in index.near.get(shorter, ())}
     swapped = [near for near in close if sorted(near) == sorted(word)]
-    candidates = swapped or [near for near in close if _one_apart(near, word)]
+    # A word without marks may be of another language: only swapped letters tell.
+    candidates = swapped or ([] if word.isascii() else [near for near in close if _one_apart(near, word)])
     return candidates[0] if len(candidates) == 1 else None
 
 

@@ -103,7 +103,7 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     if cue and not words.cues["absent_until"].search(sentence, cue.end()):
         return ()  # all that follows is said not to exist
     tokens = list(WORD.finditer(sentence))
-    text, offsets = mend(sentence, words, tokens)
+    text, offsets = mend(sentence, words, tokens) if lang == "vi" else (sentence, None)
     earlier = earlier_spans(text, words.cues["earlier"], words.cues["today"])
     sizes: tuple[Size, ...] = ()
     uptakes: tuple[Uptake, ...] = ()
@@ -365,7 +365,9 @@ def _calls_a_lesion(head: Mention, part: _Sentence) -> bool:
 
 def _kind(heads: Sequence[Mention], text: str, opinion: int, words: Vocabulary) -> str | None:
     """Return what the finding is called first; a general word gives way to a precise one in the same breath."""
-    stated = [head for head in heads if head.span[0] < opinion] or list(heads)
+    stated = [head for head in heads if head.span[0] < opinion]
+    # "Tăng chuyển hóa ... tương ứng nốt mờ" is a nodule; "... do viêm" names no lesion.
+    stated = stated or [head for head in heads if head.term.kind not in words.attributes]
     if not stated:
         return None
     first = stated[0]

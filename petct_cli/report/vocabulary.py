@@ -1,17 +1,16 @@
-"""The compiled vocabulary of the lesion extractor (``data/vocabulary_*.toml`` and ``data/sites.toml``)."""
+"""The compiled vocabulary of the lesion extractor (``data/vocabulary_*.toml`` and ``data/anatomy.toml``)."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
-from petct_cli.report.sites import load_sites
 
 WORD = re.compile(r"\d+/\d+|\d+|[^\W\d_]+(?:-(?=[^\W\d_]))?|[^\w\s]")
 """A token of text: a fraction, a number, a syllable or a mark."""
@@ -140,24 +139,18 @@ def _terms(table: Mapping[str, Any]) -> dict[tuple[str, ...], Term]:
     return terms
 
 
-def _check_sites(terms: Iterable[tuple[str, ...]]) -> None:
-    """Hold the terms of ``sites.toml`` against the vocabulary: each must be read as its site."""
-    known = set(terms)
-    for site in load_sites().values():
-        for wording in site.terms:
-            words = tuple(WORD.findall(fold(wording)))
-            place = words[1:] if words[0] == "hạch" else words
-            assert place in known, wording
-
-
 def _pattern(written: str) -> re.Pattern[str]:
     return re.compile(unify_tone_marks(compose(written)))
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("petct_cli.report").joinpath(f"data/{name}.toml").read_text("utf-8"))
 
 
 @cache
 def load_vocabulary(lang: str = "vi") -> Vocabulary:
     """Read and compile the vocabulary of `lang` (``vi`` or ``en``)."""
-    table = tomllib.loads(files("petct_cli.report").joinpath(f"data/vocabulary_{lang}.toml").read_text("utf-8"))
+    table = {**_read("anatomy"), **_read(f"vocabulary_{lang}")}
     terms = _terms(table)
     by_first: dict[str, list[tuple[tuple[str, ...], Term]]] = {}
     for words, meaning in sorted(terms.items(), key=lambda item: (-len(item[0]), item[0])):
