@@ -56,7 +56,8 @@ def test_containers_are_sections_by_their_codes() -> None:
         "impression": "U phổi.\nHạch di căn.",
         "history": "Hút thuốc.",
         "indication": "U phổi?",
-        "findings": "Nốt phổi phải.\nLength: 12.5 mm\nLách: Không to.\nUptake: High",
+        "abdomen_pelvis": "Lách: Không to.",
+        "findings": "Nốt phổi phải.\nLength: 12.5 mm\nUptake: High",
     }
 
 
