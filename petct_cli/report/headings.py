@@ -42,6 +42,7 @@ _SIGNED_ON = re.compile(
     re.MULTILINE,
 )
 _LONGEST = 60
+_IN_TWO_LANGUAGES = re.compile(r"\s*[/|]\s*")
 _IN_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 
 
@@ -82,7 +83,11 @@ def named(label: str) -> str:
     ('impression', 'chest', '')
     """
     names = _names()
-    for text in (label, _IN_BRACKETS.sub(" ", label), re.split(r"\s*[/|]\s*", label)[0]):
+    one, *others = _IN_TWO_LANGUAGES.split(label)
+    forms = [label, _IN_BRACKETS.sub(" ", label)]
+    # "Lồng ngực / Chest" is a name, "Lồng ngực/nốt" is none.
+    forms += [one] if others and all(map(named, others)) else []
+    for text in forms:
         name = re.sub(r"^(?:(?:\d+|[ivx]+) )+(?=\S)", "", bare(text))
         for form in (bare(text), name, *(_around()[1].sub("", _around()[0].sub("", name)),)):
             if form in names:
@@ -145,7 +150,7 @@ def _before_colons(text: str) -> Iterator[_Cut]:
         section = _meaning(match[1])
         # Within a line only names that nothing else is called by end what stands before them.
         if section and (at_line or not section.startswith((OTHER, EITHER))):
-            yield match.start(1), (match.start(), match.end(), section)
+            yield match.start(1), (match.start(), _end(match), section)
         elif not section and (at_line or match[1][:1].isupper()):
             organ = _organs().get(bare(match[1]))
             if organ or at_line:
@@ -154,6 +159,16 @@ def _before_colons(text: str) -> Iterator[_Cut]:
         if following and named(following[1]) in SECTIONS:
             # "MÔ TẢ: Đầu - cổ: ..."
             yield following.start(), (*following.span(), named(following[1]))
+
+
+def _end(match: re.Match[str]) -> int:
+    """Return where the text behind a heading begins: what stands in brackets within it may be part of it."""
+    brackets = _IN_BRACKETS.search(match[1])
+    if brackets is None:
+        return match.end()
+    said = brackets[0][1:-1]
+    is_name = named(said) or bare(said) in map(bare, table()["around"]["after"]) or not any(map(str.isalnum, said))
+    return match.end() if is_name else match.start(1) + brackets.start()
 
 
 def _meaning(label: str) -> str:
@@ -165,7 +180,7 @@ def _alone(text: str) -> Iterator[_Cut]:
     for match in _ALONE.finditer(text):
         section = _meaning(match[1]) if _stands_out(text, match) else ""
         if section:
-            yield match.start(1), (*match.span(), section)
+            yield match.start(1), (match.start(), _end(match), section)
 
 
 def _after_commas(text: str) -> Iterator[_Cut]:

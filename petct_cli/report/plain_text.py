@@ -65,7 +65,8 @@ def text_document(text: str, margins: str = "") -> dict[str, Any]:
             repeated.add(_plain(line))
         elif not section and (place := _place_of(line, after_text=bool(rest))):
             titles[place].append(line.strip())
-            repeated.add(_plain(line))
+            if place == _TITLE:
+                repeated.add(_plain(line))
         else:
             rest.append(line)
     else:
