@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,20 @@ class BadLine:
 
 
 Item = Record | BadLine
+Check = Callable[[Record], BadLineError | None]
 
 
-def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) -> Iterator[Item]:
+def read_records(
+    files: Iterable[str | Path] | None, *, any_json: bool = False, check: Check | None = None
+) -> Iterator[Item]:
     """Yield the records of `files` in order; stdin for ``-`` or when there are none.
 
     Parameters
     ----------
     any_json
         Accept objects that petct did not write (`decode`).
+    check
+        Returns what makes a record a bad line though it can be read, so that the message names file and line.
 
     Raises
     ------
@@ -49,18 +54,18 @@ def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) 
         raise InputError("no_stdin", "stdin is closed")
     if "-" in names and sys.stdin.isatty():
         raise UsageError("stdin_is_terminal", "nothing to read: give FILE, or pipe records in")
-    return _read_all(names, any_json)
+    return _read_all(names, any_json, check)
 
 
-def _read_all(names: list[str], any_json: bool) -> Iterator[Item]:
+def _read_all(names: list[str], any_json: bool, check: Check | None) -> Iterator[Item]:
     for name in names:
         if name == "-":
             with _stdin() as stdin:
-                yield from _read_lines("stdin", stdin, any_json)
+                yield from _read_lines("stdin", stdin, any_json, check)
             continue
         try:
             with open(name, "rb") as file:
-                yield from _read_lines(name, file, any_json)
+                yield from _read_lines(name, file, any_json, check)
         except OSError as error:
             raise InputError("unreadable", f"{name}: {error.strerror}") from None
 
@@ -80,7 +85,7 @@ def _stdin() -> Iterator[BinaryIO]:
         yield file
 
 
-def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
+def _read_lines(name: str, file: BinaryIO, any_json: bool, check: Check | None) -> Iterator[Item]:
     for number, line in enumerate(file, start=1):
         line = line.removeprefix(b"\xef\xbb\xbf")
         if not line or line.isspace():
@@ -90,7 +95,8 @@ def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
         except BadLineError as fault:
             yield BadLine(f"{name}:{number}", fault)
             continue
-        yield record
+        refused = check(record) if check is not None else None
+        yield record if refused is None else BadLine(f"{name}:{number}", refused)
 
 
 def as_items(found: Iterable[Record | InputFault]) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
 from petct_cli.core.records import Lesion
@@ -17,7 +17,6 @@ from petct_cli.report.absences import stated_absences
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions
 from petct_cli.report.normalise import fold
 from petct_cli.report.sites import load_sites, sides_of
-from petct_cli.report.vocabulary import load_vocabulary
 
 Place = tuple[str, str | None]
 Span = tuple[int, int]
@@ -38,6 +37,8 @@ class Finding:
         Characters of the region's report text that state it; None for a true lesion.
     several
         Said to be more than one ("vài hạch"): how many is not known.
+    elsewhere
+        Told with its measures of another site or organ, too: whose they are is not known.
     """
 
     place: Place
@@ -45,6 +46,7 @@ class Finding:
     suv_max: float | None
     span: Span | None = None
     several: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,14 +127,20 @@ def true_facts(region: str, lesions: Sequence[Lesion]) -> Facts:
 def stated_facts(region: str, text: str) -> Facts:
     """Return what the report's text of `region` states.
 
-    A lesion whose own words deny its uptake and measure it ("không tăng chuyển hóa FDG, SUVmax 3,8"), or that is said
-    to be no longer there, is neither a lesion nor none.
+    A lesion whose own words deny its uptake and measure it ("không tăng chuyển hóa FDG, SUVmax 3,8") is neither a
+    lesion nor none.
     """
     extracted = extract_lesions(text)
-    taken_up = [lesion for lesion in extracted if lesion.fdg == "increased" or lesion.suv_max is not None]
-    avid = [lesion for lesion in taken_up if not _doubt().search(fold(text[slice(*lesion.span)]))]
+    avid = [lesion for lesion in extracted if lesion.avid]
     findings = [
-        Finding((lesion.site, side), _rounded(lesion.size_mm, 1), _rounded(lesion.suv_max, 1), lesion.span, several)
+        Finding(
+            (lesion.site, side),
+            _rounded(lesion.size_mm, 1),
+            _rounded(lesion.suv_max, 1),
+            lesion.span,
+            several,
+            elsewhere=any(one.finding == lesion.finding and one.site != lesion.site for one in extracted),
+        )
         for lesion in avid
         if lesion.site is not None
         for several in [lesion.multiple or lesion.side == "bilateral" or _shared(lesion, avid)]
@@ -156,7 +164,7 @@ def stated_facts(region: str, text: str) -> Facts:
         free=free,
         free_region=free_region,
         stated=stated,
-        complete=len(avid) == len(taken_up)
+        complete=not any(lesion.suv_max is not None and not lesion.avid for lesion in extracted)
         and all(lesion.site is not None and not lesion.multiple for lesion in avid)
         and all(_has_side(finding.place) for finding in findings),
     )
@@ -176,12 +184,6 @@ def _names(region: str, text: str, span: Span) -> bool:
     """Say whether a sentence names all of a region; none is known to name all of an unknown one."""
     pattern = _REGION_NAMES.get(region)
     return pattern is not None and re.search(pattern, fold(text[slice(*span)])) is not None
-
-
-@cache
-def _doubt() -> re.Pattern[str]:
-    no_uptake = load_vocabulary().cues["no_uptake"].pattern
-    return re.compile(rf"{no_uptake}|\b(?:không|chưa|hết|mất)\s+(?:còn|thấy)\b|\bđã (?:hết|mất|biến mất)\b")
 
 
 def _shared(lesion: ExtractedLesion, all_of: Iterable[ExtractedLesion]) -> bool:

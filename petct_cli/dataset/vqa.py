@@ -121,9 +121,7 @@ class _Writer:
         found = []
         for site in dict.fromkeys(finding.place[0] for finding in self._facts.findings):
             here = [finding for finding in self._facts.findings if finding.place[0] == site]
-            spans = {finding.span for finding in here} - {None}
-            shared = any(other.span in spans and other.place[0] != site for other in self._facts.findings)
-            if not shared and all(value(finding) is not None for finding in here):
+            if all(value(finding) is not None and not finding.elsewhere for finding in here):
                 largest = max(here, key=lambda one: value(one) or 0.0)
                 sides = {finding.place[1] for finding in here}
                 found.append(replace(largest, place=(site, sides.pop() if len(sides) == 1 else None)))

@@ -14,10 +14,18 @@ HEADINGS = {
     "size_r": "Size r",
     "suv_mae": "SUV MAE",
     "suv_r": "SUV r",
+    "f1_t": "F1-T",
+    "f1_tp": "F1-TP",
+    "f1_tf": "F1-TF",
+    "f1_tpf": "F1-TPF",
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     **{f"bleu{order}": f"BLEU-{order}" for order in range(1, 5)},
+    "chrf": "chrF++",
+    "meteor": "METEOR",
+    "cider_d": "CIDEr-D",
+    **{f"bertscore_{part}": f"BERTScore {part.upper()}" for part in ("p", "r", "f1")},
 }
 
 
@@ -73,7 +81,7 @@ def image_signals(scores: Iterable[Score]) -> list[str]:
     lines = []
     for score in scores:
         counts = score.counts or {}
-        if score.control == "shuffled" and "image_signal" in counts and score.metric in ("site_f1", "bleu4"):
+        if score.control == "shuffled" and "image_signal" in counts and score.metric in ("site_f1", "f1_tpf", "bleu4"):
             name = " ".join(part for part in (score.system, HEADINGS.get(score.metric, score.metric)) if part)
             p_value = counts.get("p_value")
             certainty = "" if p_value is None else f", p = {p_value:.2g}"

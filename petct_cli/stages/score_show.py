@@ -6,9 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Record
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score import Score
+
+
+def chosen_form(asked: str, *, terminal: bool, per_sample: bool) -> str:
+    """Return the form of the output: ``jsonl``, ``md`` or ``table``.
+
+    Raises
+    ------
+    UsageError
+        ``bad_option`` for a form that is unknown, or that has no place for records of single samples.
+    """
+    if asked not in ("auto", "jsonl", "md", "table"):
+        raise UsageError("bad_option", "--format takes jsonl, md or table")
+    if asked == "auto":
+        return "table" if terminal and not per_sample else "jsonl"
+    if per_sample and asked != "jsonl":
+        raise UsageError("bad_option", "--per-sample emits records: not with --format md or table")
+    return asked
 
 
 @dataclass(frozen=True)
