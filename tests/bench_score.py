@@ -15,6 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from petct_cli.metrics.families import Family, Item
 
 PAIRS = 100_000
 ROUGE_PAIRS = 100  # its time for all of them is these times a thousand
@@ -143,6 +147,35 @@ def bench() -> None:
     times = [f"{time / PAIRS * 1e6:>10.0f} us/pair     " for time in (own, floor)]
     print(f"{'score: beside tokenising alone':<34} petct {times[0]} tokenising {times[1]} cost {own / floor:5.2f} x")
     print(f"{'score: memory beside the texts':<34} petct {peak / 1024:>10.0f} MB")
+    resampling(TextFamily(metrics), items, given)
+
+
+def resampling(family: Family, items: Sequence[Item], hypotheses: Sequence[str]) -> None:
+    """Print what intervals and a paired test cost beside drawing the same resamples as numpy's multinomial does."""
+    import numpy as np
+
+    from petct_cli.metrics.statistics import Resampler, interval, p_value
+
+    rows = family.rows(items, hypotheses)
+    resampler = Resampler(1000, 0)
+
+    def intervals() -> None:
+        drawn = resampler.sums(rows)
+        assert drawn is not None
+        assert all(interval(family.value(metric, drawn)) for metric in family.metrics())
+
+    def paired() -> None:
+        pair = resampler.exchanged(rows, rows[::-1])
+        assert pair is not None
+        assert all(p_value(0.0, np.subtract(*(family.value(name, side) for side in pair))) for name in family.metrics())
+
+    def multinomial() -> None:
+        rng = np.random.default_rng(0)
+        assert (rng.multinomial(PAIRS, np.full(PAIRS, 1 / PAIRS), size=10) @ rows).shape == (10, rows.shape[1])
+
+    for name, side in (("first", intervals), ("next", intervals), ("paired test", paired)):
+        print(f"{f'score: 1,000 resamples, {name}':<34} petct {seconds(side):>10.2f} s")
+    print(f"{'score: 1,000 resamples':<34} multinomial {seconds(multinomial) * 100:>4.2f} s (10, scaled)")
 
 
 if __name__ == "__main__":

@@ -169,6 +169,31 @@ def test_a_failed_sample_takes_its_reference_from_another_system(petct: Any, tmp
     assert "other has no reference for 1 samples" in done.stderr
 
 
+def test_a_system_of_which_everything_failed_is_nought(petct: Any, tmp_path: Path) -> None:
+    lost = [{"id": f"i{n}", "error": {"stage": "generate", "code": "x", "message": "y"}} for n in range(2)]
+    scores, differences, done = scored(petct, *two_systems(tmp_path, [pair_of(0), pair_of(1)], lost))
+    assert done.code == 0
+    assert (scores["other"]["value"], scores["other"]["n"], scores["other"]["counts"]["failed"]) == (0, 2, 2)
+    assert differences[0]["difference"] == 100
+
+
+def test_a_system_that_is_no_name_belongs_to_none(petct: Any) -> None:
+    records = [pair_of(0, system="a"), pair_of(1, system=["a"]), pair_of(2, system=7)]
+    done = petct("score", "--metrics", "rouge1", "--no-controls", stdin=lines(*records))
+    assert done.code == 1
+    assert "stdin:2: field system is no name [wrong_type]" in done.stderr
+    assert [one.get("system") for one in done.records] == ["a", "7"]
+
+
+def test_any_field_may_be_the_patient(petct: Any) -> None:
+    records = [{**pair_of(n), "patient_id": "p", "unit": {"of": n // 2}} for n in range(8)]
+    intervals = {}
+    for field in ("id", "unit.of", "patient_id"):
+        score = petct("score", "--patient-field", field, "--metrics", "rouge1", stdin=lines(*records)).records[0]
+        intervals[field] = score.get("ci95")
+    assert intervals == {"id": [100, 100], "unit.of": [100, 100], "patient_id": None}
+
+
 def test_systems_without_ids_are_compared_in_their_order_when_the_references_agree(petct: Any, tmp_path: Path) -> None:
     def rows(texts: str, said: str) -> list[dict[str, Any]]:
         return [{"reference": f"x {text}", "hypothesis": f"{said} {text}"} for text in texts]
@@ -412,7 +437,7 @@ def test_a_markdown_table_holds_whatever_the_system_is_called(petct: Any) -> Non
     records = [{"id": "a", "reference": "x y", "hypothesis": "x y", "system": name} for name in ("a|b", "c\nd")]
     result = petct("score", "--metrics", "rouge1", "--no-controls", "--format", "md", stdin=lines(*records))
     rows = [line for line in result.stdout.decode().splitlines() if line.startswith("|")]
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert "a\\|b" in rows[2]
     assert "c d" in rows[3]
 
@@ -441,3 +466,72 @@ def test_each_sample_comes_before_the_scores(petct: Any) -> None:
     assert scores[0]["value"] == 37.5
     assert scores[0]["provenance"] == samples[0]["provenance"]
     assert petct(*arguments, "--format", "md", stdin=lines(*records)).code == 2
+
+
+def test_what_else_is_scored_changes_no_interval(petct: Any) -> None:
+    records = predictions(12, right=0.5)
+    questions = [
+        {"id": f"q{n}", "patient": f"other{n}", "task": "vqa", "lesions": [{"site": "lung", "side": "left"}]}
+        for n in range(5)
+    ]
+    alone = by_name(petct("score", "--metrics", "rouge1", stdin=lines(*records)).records)
+    among = by_name(petct("score", "--metrics", "site_f1,bleu2,rouge1", stdin=lines(*records, *questions)).records)
+    for key in (("rouge1", None, None), ("rouge1", "chest", None), ("rouge1", None, "self")):
+        assert among[key]["ci95"] == alone[key]["ci95"]
+        assert among[key]["value"] == alone[key]["value"]
+
+
+def test_any_order_of_the_records_gives_the_same_scores(petct: Any) -> None:
+    records = predictions(12, right=0.5)
+    turned = [records[index] for index in np.random.default_rng(0).permutation(len(records))]
+    one, other = (by_name(petct("score", stdin=lines(*order)).records) for order in (records, turned))
+    assert one.keys() == other.keys()
+    for key, record in one.items():
+        assert {**other[key], "provenance": None} == {**record, "provenance": None}
+
+
+def test_a_text_without_a_partner_makes_no_signal(petct: Any) -> None:
+    alike = [pair_of(n, region="chest") for n in range(6)]
+    alone = [pair_of(n, "u v w", reference="u v w", region="neck", patient="p9") for n in range(10, 14)]
+    scores = by_name(petct("score", "--metrics", "rouge1", stdin=lines(*alike, *alone)).records)
+    shuffled = scores["rouge1", None, "shuffled"]
+    assert shuffled["counts"]["without_partner"] == 4
+    assert (shuffled["n"], shuffled["value"], shuffled["counts"]["image_signal"]) == (6, 100, 0)
+    assert scores["rouge1", None, "other_patient"]["n"] == 6
+    assert "shuffles:10" in shuffled["signature"]
+
+
+def test_stock_sentences_are_a_control_and_counted(petct: Any) -> None:
+    records = [
+        pair_of(n, f"Tim bình thường. Gan {n} mm.", reference=f"Gan {n} mm. Tim bình thường.") for n in range(10)
+    ]
+    records.append(pair_of(10, "Tim bình thường.", reference="Tim bình thường."))
+    scores = by_name(petct("score", "--metrics", "rougeL", stdin=lines(*records)).records)
+    rest = scores["rougeL", None, "stock_removed"]
+    assert rest["value"] == pytest.approx(100)
+    assert scores["rougeL", None, None]["value"] < 60
+    assert rest["n"] == 10
+    assert (rest["counts"]["stock_sentences"], rest["counts"]["emptied_references"]) == (1, 1)
+    assert rest["counts"]["stock_token_share"] == pytest.approx(100 * 33 / 63, abs=1e-4)
+    assert "stock:5pc-of-patients" in rest["signature"]
+
+
+def test_a_signal_is_seldom_found_where_there_is_none() -> None:
+    from petct_cli.core.records import AnyRecord
+    from petct_cli.stages.score import Score
+
+    words = list("abcdefghijklmnopq")
+
+    def chance(seed: int, seen: float) -> float:
+        rng = np.random.default_rng(seed)
+        records = []
+        for n in range(40):
+            reference, said = (" ".join(rng.choice(words, rng.integers(4, 10))) for _ in range(2))
+            own = {"reference": reference, "hypothesis": reference if rng.uniform() < seen else said}
+            records.append(AnyRecord(id=f"i{n}", patient=f"p{n}", **own))
+        run = Score(metrics=("rouge1",), resamples=199, seed=seed).run(records)
+        counts = next(score.counts for score in run.scores() if getattr(score, "control", None) == "shuffled")
+        return float((counts or {})["p_value"])
+
+    assert sum(chance(seed, 0) <= 0.05 for seed in range(60)) <= 6
+    assert sum(chance(seed, 0.3) <= 0.05 for seed in range(20)) >= 18

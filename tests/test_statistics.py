@@ -102,6 +102,8 @@ def test_an_interval_of_what_is_mostly_undefined_is_none() -> None:
     assert interval(np.array([1.0, np.nan, np.nan])) is None
     assert interval(np.array([np.nan] * 3)) is None
     assert interval(np.array([1.0, 1.0, np.nan])) == (1, 1)
+    values = np.random.default_rng(0).normal(size=137)
+    assert interval(values) == pytest.approx(np.percentile(values, [2.5, 97.5]))
 
 
 def test_the_paired_test_sees_a_difference_and_not_noise() -> None:

@@ -38,7 +38,11 @@ HypothesisField = Annotated[str, typer.Option(metavar="FIELD", help="Text to jud
 PatientField = Annotated[str, typer.Option(metavar="FIELD", help="Unit of resampling.", rich_help_panel=_INPUT)]
 GroupField = Annotated[
     str,
-    typer.Option(metavar="FIELD", help="Groups that also get scores.", rich_help_panel=_INPUT),
+    typer.Option(
+        metavar="FIELD,...",
+        help="Groups that also get scores: region, task, patient, any field. Controls exchange within the first.",
+        rich_help_panel=_INPUT,
+    ),
 ]
 LesionFields = Annotated[
     str,
@@ -113,9 +117,20 @@ PerSample = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Append = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Add one line about this run (JSONL): hashes, options, scores. The same run again adds nothing.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 Format = Annotated[
     str,
     typer.Option(
-        "--format", metavar="NAME", help="jsonl, md or table; auto: table on a terminal.", rich_help_panel=_OUTPUT
+        "--format",
+        metavar="NAME",
+        help="jsonl, table, md, latex, csv or html; auto: table on a terminal.",
+        rich_help_panel=_OUTPUT,
     ),
 ]

@@ -42,6 +42,7 @@ def main(
     extractor_cache: opt.ExtractorCache = None,
     extractor_remote: opt.ExtractorRemote = False,
     per_sample: opt.PerSample = False,
+    append: opt.Append = None,
     output: opt.Format = "auto",
     *,
     shared: Shared,
@@ -50,8 +51,13 @@ def main(
 
     Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
     count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
-    Emits one score record per metric: over all, per group, and per control (template, other_patient, shuffled, self,
-    chance, frequent_site, majority), with 95 % intervals over patients. Text is compared in a canonical form.
+    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control. Texts
+    are compared in a canonical Vietnamese form.
+
+    Controls: template (constant, made from other patients), other_patient (its reference), shuffled (hypotheses among
+    patients of a group; what the true order gains is the image signal, with a paired p-value), self, stock_removed
+    (without the sentences of 5 % of the references), chance, frequent_site, majority. Two systems also give comparison
+    records: the difference on common samples, paired randomisation, corrected by Holm over the pairs.
 
     Example:
 
@@ -61,11 +67,13 @@ def main(
     from petct_cli.stages.score_clinical import read_choices
     from petct_cli.stages.score_input import InputCheck, file_names, named, named_fields
     from petct_cli.stages.score_lesions import endpoint_extractor
+    from petct_cli.stages.score_log import refuse_other_uses
     from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
     if not kept <= {"unicode", "tone", "case", "decimal"}:
         raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
+    refuse_other_uses(append, *(files or []), shared.lock)
     fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
@@ -83,6 +91,7 @@ def main(
         extractor=endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed),
         per_sample=per_sample,
         clinical=read_choices(scope, tolerance, severity, by_organ),
+        append=append,
     )
     form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns

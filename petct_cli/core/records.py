@@ -398,6 +398,29 @@ class Comparison(Record):
     signature: str
 
 
+class ScoreLog(Record):
+    """A run of ``score`` in one line, for a file that grows from run to run; `id` says inputs, options and version.
+
+    Attributes
+    ----------
+    version
+        Of petct.
+    options
+        What the user chose that changes scores.
+    inputs
+        Per system its name, how many samples, the SHA-256 of what was scored.
+    scores
+        Per system and metric over everything: value, ci95, n, and the image signal with its p-value.
+    """
+
+    TYPE: ClassVar[str] = "score_log"
+
+    version: str
+    options: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    scores: list[dict[str, Any]]
+
+
 class SampleScore(Record):
     """One sample of a system under every metric: what the scores over all samples are made of.
 
@@ -449,5 +472,6 @@ class AnyRecord(Record):
 
 
 MODELS: dict[str, type[Record]] = {
-    model.TYPE: model for model in (Study, Sample, SlicePair, Checkpoint, Score, Comparison, SampleScore, Crosswalk)
+    model.TYPE: model
+    for model in (Study, Sample, SlicePair, Checkpoint, Score, Comparison, SampleScore, ScoreLog, Crosswalk)
 }

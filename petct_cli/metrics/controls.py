@@ -130,32 +130,28 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
     reference: a frequent answer is an answer.
     """
     items = [replace(item, reference=None, question=None, asked=None) if _asked(item) else item for item in items]
-    cut: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-
-    def sentences(text: str) -> list[tuple[str, tuple[str, ...]]]:
-        if text not in cut:
-            cut[text] = [(sentence, tuple(DEFAULT.tokens(sentence))) for sentence in split_sentences(text)]
-        return cut[text]
-
-    patients: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
-    for item in items:
-        for _, tokens in sentences(item.reference or ""):
-            patients[tokens].add(item.patient)
+    sentences = _Sentences()
+    references = [sentences.of(item.reference or "") for item in items]
+    patients: defaultdict[str, set[str]] = defaultdict(set)
+    for item, found in zip(items, references, strict=True):
+        for sentence in found:
+            patients[sentences.key[sentence]].add(item.patient)
     least = max(_STOCK_PATIENTS, _STOCK_SHARE * len({item.patient for item in items if item.reference}))
-    stock = {tokens for tokens, who in patients.items() if tokens and len(who) >= least}
+    stock = {key for key, who in patients.items() if key and len(who) >= least}
     # What has no word would be all that is left of many texts.
-    gone = stock | {()}
+    gone = stock | {""}
 
-    def rest(text: str) -> str:
-        return " ".join(sentence for sentence, tokens in sentences(text) if tokens not in gone)
+    def rest(found: Sequence[str]) -> str:
+        return " ".join(sentence for sentence in found if sentences.key[sentence] not in gone)
 
-    kept = [rest(item.reference or "") for item in items]
-    all_tokens = [tokens for item in items for _, tokens in sentences(item.reference or "")]
-    total = sum(len(tokens) for tokens in all_tokens)
-    removed = sum(len(tokens) for tokens in all_tokens if tokens in stock)
+    lengths = Counter(sentences.key[sentence] for found in references for sentence in found)
+    tokens = {key: key.count(" ") + 1 for key in lengths if key}
+    total = sum(lengths[key] * length for key, length in tokens.items())
+    removed = sum(lengths[key] * tokens[key] for key in stock)
+    kept = [rest(found) for found in references]
     return WithoutStock(
         tuple(replace(item, reference=text or None) for item, text in zip(items, kept, strict=True)),
-        tuple(_with_lesions(rest(item.hypothesis), item) for item in items),
+        tuple(_with_lesions(rest(sentences.of(item.hypothesis)), item) for item in items),
         len(stock),
         100 * removed / total if total else 0.0,
         sum(item.reference is not None and not text for item, text in zip(items, kept, strict=True)),
@@ -164,6 +160,24 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
 
 def _with_lesions(text: str, item: Item) -> str:
     return Said(text, item.hypothesis_lesions) if item.hypothesis_lesions else text
+
+
+class _Sentences:
+    """Cuts texts into sentences; each different sentence is kept, and made canonical, once."""
+
+    def __init__(self) -> None:
+        self.key: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+
+    def of(self, text: str) -> tuple[str, ...]:
+        """Return the sentences of `text`; `key` has the canonical tokens of each, separated by spaces."""
+        return tuple(self._one(sentence) for sentence in split_sentences(text))
+
+    def _one(self, sentence: str) -> str:
+        if sentence not in self.key:
+            self.key[sentence] = " ".join(DEFAULT.tokens(sentence))
+            self._known[sentence] = sentence
+        return self._known[sentence]
 
 
 def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, UsageError
 from petct_cli.core.records import AnyRecord, Record, Sample
 from petct_cli.stages.score_clinical import Clinical
 from petct_cli.stages.score_input import Fields, read_items
+from petct_cli.stages.score_log import LogFile, summary
 from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Score:
         Whether to emit a record for each sample first.
     clinical
         Of the clinical metrics.
+    append
+        File that gets one line per run (`petct_cli.stages.score_log`), None for none.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -81,6 +85,7 @@ class Score:
     extractor: EndpointExtractor | None = None
     per_sample: bool = False
     clinical: Clinical = field(default_factory=Clinical)
+    append: Path | None = None
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -110,10 +115,19 @@ class Score:
         InputError
             ``nothing_to_score`` when no record has a reference or true lesions.
         """
+        log = None if self.append is None else LogFile(self.append)
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
-        yield from run.scores()
+        if log is None:
+            yield from run.scores()
+            return
+        seen = []
+        for score in run.scores():
+            yield score
+            seen.append(score)
+        # Only now: a run that was cut off is none.
+        log.add(summary(run, seen))
 
     def run(self, records: Iterable[Record]) -> ScoreRun:
         """Read all `records` and return the systems in them; scores are computed when they are asked for.
@@ -166,7 +180,11 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in asdict(replace(self, extractor=None)).items() if name != "per_sample"}
+        kept = {
+            name: value
+            for name, value in asdict(replace(self, extractor=None)).items()
+            if name not in ("per_sample", "append")
+        }
         if self.extractor is not None:
             kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
         metrics = list(self.metrics or PRESETS[self.preset].default)

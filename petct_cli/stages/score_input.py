@@ -126,30 +126,36 @@ class InputCheck:
     def __call__(self, record: Record, system: str | None = None) -> BadLineError | None:
         """Return the fault of `record`, whose `system` is this if it says none; its own record goes on as failed.
 
-        Codes: ``wrong_type``, ``several_references``, ``duplicate_id``.
+        Codes: ``wrong_type``, ``several_references``, ``duplicate_id``. Nobody knows whose failure it is where the
+        system is no name: that record does not go on.
         """
         value = values_of(record)
+        if not _is_name(value.get("system")):
+            return BadLineError("wrong_type", "field system is no name")
         if record.id and (key := (_system(value, system), record.id)) in self._seen:
             return _fault(record, REPEATED, "field id was in an earlier record of the same system")
         if record.id:
             self._seen.add(key)
-        if record.error is not None:
-            return None
-        own = self._fields
-        reference = _at(value, own.reference)
-        lists = (own.reference_lesions, own.hypothesis_lesions)
-        if isinstance(reference, list) and own.reference not in lists:
-            return _fault(record, "several_references", f"field {own.reference} is a list: give one text")
-        texts = {own.reference: reference, own.hypothesis: _at(value, own.hypothesis)}
-        names = {own.patient: _at(value, own.patient), "system": value.get("system")}
-        groups = {name: _group_value(value, name) for name in own.groups()}
-        for name, found in texts.items():
-            if found is not None and not isinstance(found, str) and name not in lists:
-                return _fault(record, "wrong_type", f"field {name} is no text")
-        for name, found in {**names, **groups}.items():
-            if found is not None and (not isinstance(found, str | int) or isinstance(found, bool)):
-                return _fault(record, "wrong_type", f"field {name} is no name")
-        return None
+        return None if record.error is not None else _value_fault(record, value, self._fields)
+
+
+def _value_fault(record: Record, value: Mapping[str, Any], fields: Fields) -> BadLineError | None:
+    lists = (fields.reference_lesions, fields.hypothesis_lesions)
+    texts = {name: _at(value, name) for name in (fields.reference, fields.hypothesis) if name not in lists}
+    if isinstance(texts.get(fields.reference), list):
+        return _fault(record, "several_references", f"field {fields.reference} is a list: give one text")
+    for name, found in texts.items():
+        if found is not None and not isinstance(found, str):
+            return _fault(record, "wrong_type", f"field {name} is no text")
+    names = {fields.patient: _at(value, fields.patient)}
+    for name, found in (names | {name: _group_value(value, name) for name in fields.groups()}).items():
+        if not _is_name(found):
+            return _fault(record, "wrong_type", f"field {name} is no name")
+    return None
+
+
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
 
 
 def _fault(record: Record, code: str, message: str) -> BadLineError:
@@ -193,7 +199,9 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
     check = InputCheck(fields)
     systems: dict[str | None, SystemInput] = {}
     for record in records:
-        if (fault := check(record, system)) is not None and fault.record is not None:
+        if (fault := check(record, system)) is not None:
+            if fault.record is None:
+                continue
             record = fault.record
         value = values_of(record)
         chosen = _system(value, system)
@@ -237,7 +245,9 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
 
 def values_of(record: Record) -> Mapping[str, Any]:
     """Return the fields of `record` as JSON; what petct never wrote is in that form already."""
-    return (record.model_extra or {}) if isinstance(record, AnyRecord) else record.to_json()
+    if isinstance(record, AnyRecord):
+        return {"id": record.id, "type": record.type, **(record.model_extra or {})}
+    return record.to_json()
 
 
 def with_promised_lesions(system: SystemInput) -> SystemInput:
@@ -350,13 +360,13 @@ def _groups(value: Mapping[str, Any], fields: Fields, patient: str) -> Iterator[
 
 def _facts(value: Any) -> tuple[Fact, ...] | None:
     """Return true lesions in the form of a sample's ``lesions``, None when there are none in that form."""
-    from petct_cli.metrics.families import Fact
-    from petct_cli.report.sites import sides_of
-
     if not isinstance(value, list) or not all(
         isinstance(one, Mapping) and isinstance(one.get("site"), str) for one in value
     ):
         return None
+    from petct_cli.metrics.families import Fact
+    from petct_cli.report.sites import sides_of
+
     return tuple(
         Fact(one["site"], side, _number(one.get("size_mm")), _number(one.get("suv_max")))
         for one in value

@@ -49,8 +49,11 @@ def completed(systems: Mapping[str | None, SystemInput]) -> dict[str | None, Sys
 
     for name in leader:
         for index, item in enumerate(systems[name].items):
-            donor, _ = donors.setdefault(item.id, (name, index))
-            leader[first(name)] = first(donor)
+            donors.setdefault(item.id, (name, index))
+    for name in leader:
+        for item, _ in systems[name].read:
+            if item.id in donors:
+                leader[first(name)] = first(donors[item.id][0])
     made = dict(systems)
     for name in leader:
         theirs = {id_: place for id_, place in donors.items() if first(place[0]) == first(name)}

@@ -194,10 +194,10 @@ def comparisons(
         adjusted = dict(zip(tested, holm([chances[index] or 0.0 for index in tested]), strict=True))
         for index, (pair, difference) in enumerate(zip(pairs, differences, strict=True)):
             columns = pair.sums.shape[1]
-            both_drawn = drawn[index]
-            ci95 = both_drawn is not None and interval(
-                family.value(metric, both_drawn[:, :columns]) - family.value(metric, both_drawn[:, columns:])
-            )
+            sides = drawn[index]
+            ci95 = None
+            if sides is not None:
+                ci95 = interval(family.value(metric, sides[:, :columns]) - family.value(metric, sides[:, columns:]))
             defined = math.isfinite(difference)
             sums = pair.sums.sum(0)
             signature = family.signature(metric, sums)
@@ -211,7 +211,7 @@ def comparisons(
                 "higher_is_better": family.higher_is_better(metric),
                 "provenance": [stamp],
             }
-            if ci95 and defined:
+            if ci95 is not None and defined:
                 fields["ci95"] = [rounded(bound) for bound in ci95]
             if index in adjusted:
                 fields |= {"p_value": rounded(chances[index] or 0.0), "p_adjusted": rounded(adjusted[index])}
