@@ -9,6 +9,7 @@ from petct_cli.dataset.matching import field_named, holds_report
 from petct_cli.report.sections import section_named
 
 HEADER_WITHIN = 20
+_LONGEST_LABEL = 100
 IsHeader = Callable[[Sequence[str]], bool]
 
 
@@ -36,7 +37,8 @@ class Labelled:
 
 def known_labels(texts: Sequence[str]) -> int:
     """Return how many of the texts name what petct looks for in a report."""
-    return sum(bool(field_named(text) or section_named(text) or holds_report(text)) for text in texts)
+    labels = [text for text in texts if len(text) <= _LONGEST_LABEL]
+    return sum(bool(field_named(text) or section_named(text) or holds_report(text)) for text in labels)
 
 
 def labelled(rows: Sequence[tuple[int, Sequence[str]]], is_header: IsHeader | None = None) -> Labelled:

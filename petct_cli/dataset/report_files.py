@@ -202,7 +202,7 @@ def _table_entries(
             if number in table.overlong:
                 # Its cells do not stand where they belong.
                 entry = replace(entry, document={}, beside={}, fault="report_row")
-            yield _in_unicode(entry)
+            yield entry
 
 
 def _sheet_entries(file: Path, data: bytes, columns: ReportColumns | None, table: str) -> Iterator[ReportEntry]:
@@ -214,7 +214,7 @@ def _sheet_entries(file: Path, data: bytes, columns: ReportColumns | None, table
     except InputError as error:
         yield ReportEntry({}, {}, file.stem, sha256_bytes(data), str(file), error.code)
         return
-    yield from _table_entries(file, sheets, columns, table)
+    yield from map(_in_unicode, _table_entries(file, sheets, columns, table))
 
 
 def _word_entry(file: Path, data: bytes) -> ReportEntry:
