@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from petct_cli.core.errors import InputError, RecordError
 from petct_cli.dataset.matching import ReportIndex, StudyKeys
 from petct_cli.dataset.report_files import load_reports
+from petct_cli.report.sections import parse_report
 
 
 def index_of(folder: Path) -> ReportIndex:
@@ -81,8 +83,17 @@ def test_jsonl_csv_and_text(tmp_path: Path) -> None:
 def test_a_bad_report_file_is_named_by_its_place_only(tmp_path: Path) -> None:
     (tmp_path / "NGUYEN_VAN_A.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        list(load_reports(tmp_path))
+        list(load_reports(tmp_path / "NGUYEN_VAN_A.json"))
+    assert caught.value.code == "report_unreadable"
     assert "NGUYEN" not in str(caught.value)
+    write(tmp_path / "B.json", FINDINGS)
+    index = index_of(tmp_path)
+    assert index.faults == {2: "report_unreadable"}
+    assert index.match(StudyKeys(names=["B"])) is not None
+    with pytest.raises(RecordError) as failed:
+        index.match(StudyKeys(names=["nguyen van a"]))
+    assert failed.value.code == "report_unreadable"
+    assert "NGUYEN" not in str(failed.value)
 
 
 def test_plain_text_is_matched_by_its_head(tmp_path: Path) -> None:
@@ -167,6 +178,128 @@ def test_what_is_called_a_workbook_and_is_none_is_an_unusable_report(tmp_path: P
     (tmp_path / "a.xlsx").write_bytes(b"not a workbook")
     (entry,) = load_reports(tmp_path / "a.xlsx")
     assert entry.fault == "report_format"
+
+
+def parsed(path: Path) -> list[tuple[str, dict[str, str], dict[str, str], int]]:
+    """Return of each report its fault, the fields, the sections and how many parts were not understood."""
+    reports = [(entry, parse_report(entry.document)) for entry in load_reports(path)]
+    return [(entry.fault, dict(entry.fields), report.sections, report.unknown) for entry, report in reports]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("sep=;\nMã BN;Mô tả\n7;a,b\n", [("", {"patient": "7"}, {"findings": "a,b"}, 0)]),
+        ("Danh sách\n\nMã BN;Mô tả, nếu có;KL\n7;a,b;c\n", [("", {"patient": "7"}, {"impression": "c"}, 1)]),
+        ("Mã BN,Mô tả,Mô tả\n7,Ngực: a,Bụng: b\n", [("", {"patient": "7"}, {"chest": "a", "abdomen_pelvis": "b"}, 0)]),
+        (
+            "Mã BN,KL\n7,u,di căn\n8,u,,\n",
+            [("report_row", {"patient": "7"}, {}, 0), ("", {"patient": "8"}, {"impression": "u"}, 0)],
+        ),
+        (
+            "Mã BN,report\n7,{\\rtf1 u}\n8,{u\n",
+            [("report_row", {"patient": "7"}, {}, 0), ("", {"patient": "8"}, {"findings": "{u"}, 0)],
+        ),
+        (
+            ",Mã BN,,KL\n1,7,gan to,u\n2,8,,v\n",
+            [("", {"patient": "7"}, {"impression": "u"}, 1), ("", {"patient": "8"}, {"impression": "v"}, 0)],
+        ),
+        ("7,u phổi\n8,gan to\n", [("report_columns", {}, {}, 0)]),
+        ("Mã BN,Ngày,KL\n7,45294,u\n", [("", {"patient": "7", "date": "45294"}, {"impression": "u"}, 0)]),
+    ],
+)
+def test_tables_as_they_come(tmp_path: Path, text: str, rows: list[object]) -> None:
+    (tmp_path / "a.csv").write_text(text, "utf-8")
+    assert parsed(tmp_path / "a.csv") == rows
+
+
+def test_a_table_that_ends_within_a_quotation_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('Mã BN,KL\n7,"u\n8,v\n', "utf-8")
+    with pytest.raises(InputError) as caught:
+        list(load_reports(tmp_path / "a.csv"))
+    assert caught.value.code == "report_unreadable"
+    (tmp_path / "b.csv").write_text('Mã BN,KL\n7,nốt 5" phải\n8,"v"\n', "utf-8")
+    assert [row[2] for row in parsed(tmp_path / "b.csv")] == [{"impression": 'nốt 5" phải'}, {"impression": "v"}]
+
+
+def test_a_bad_line_or_item_is_one_report_and_the_rest_go_on(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"patient": "7", "KL": "u"}\n{bad\n5\n{"patient": 8.0, "KL": 3}\n', "utf-8")
+    good, *bad, number = parsed(tmp_path / "a.jsonl")
+    assert good == ("", {"patient": "7"}, {"impression": "u"}, 0)
+    assert [fault for fault, *_ in bad] == ["report_row", "report_row"]
+    assert number == ("", {"patient": "8"}, {}, 1)
+    (tmp_path / "a.json").write_text('[{"patient": "7", "KL": "u"}, 5]', "utf-8")
+    assert [fault for fault, *_ in parsed(tmp_path / "a.json")] == ["", "report_row"]
+    (tmp_path / "deep.json").write_text('{"a":' * 900 + "1" + "}" * 900)
+    with pytest.raises(InputError):
+        list(load_reports(tmp_path / "deep.json"))
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1", b"%PDF-1.7", b"{\\rtf1 a}"])
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.report"])
+def test_what_is_no_text_is_none_by_any_name(tmp_path: Path, head: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(head + b" x")
+    assert [fault for fault, *_ in parsed(tmp_path / name)] == ["report_format"]
+
+
+def book(*sheets: Callable[[Any], None]) -> bytes:
+    from openpyxl import Workbook
+
+    made = Workbook()
+    made.remove(made.active)
+    for number, fill in enumerate(sheets):
+        fill(made.create_sheet(str(number)))
+    out = io.BytesIO()
+    made.save(out)
+    return out.getvalue()
+
+
+def two_headers(sheet: Any) -> None:
+    for row in (["Mã BN", "Kết quả", None], [None, "Mô tả", "Kết luận"], [7, "a", "u"]):
+        sheet.append(row)
+    sheet.merge_cells("A1:A2")
+    sheet.merge_cells("B1:C1")
+    sheet["A3"].number_format = "000000"
+
+
+def notes(sheet: Any) -> None:
+    sheet.append(["Người nhập", "Ghi"])
+    sheet.append(["ai đó", "không gì cả"])
+
+
+def errors(sheet: Any) -> None:
+    sheet.append(["Mã BN", "Kết luận"])
+    sheet.append(["8", "#REF!"])
+    sheet["B2"].data_type = "e"
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.xlsm", "a.xls"])
+def test_workbooks_as_they_come(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(book(notes, two_headers, errors))
+    assert parsed(tmp_path / name) == [
+        ("", {"patient": "000007"}, {"findings": "a", "impression": "u"}, 0),
+        ("", {"patient": "8"}, {}, 0),
+    ]
+
+
+def test_damaged_and_swollen_workbooks_are_unusable_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zipfile
+
+    from petct_cli.dataset import spreadsheets
+
+    whole = book(two_headers)
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    for name, data in (("xl/worksheets/sheet1.xml", b"<worksheet><row"), ("xl/workbook.xml", b"<a/>")):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for part, content in {**parts, name: data}.items():
+                archive.writestr(part, content)
+        (tmp_path / "a.xlsx").write_bytes(out.getvalue())
+        assert [fault for fault, *_ in parsed(tmp_path / "a.xlsx")] == ["report_format"]
+    (tmp_path / "a.xlsx").write_bytes(whole)
+    monkeypatch.setattr(spreadsheets, "MOST_UNPACKED", 1000)
+    assert [fault for fault, *_ in parsed(tmp_path / "a.xlsx")] == ["report_format"]
 
 
 @pytest.mark.parametrize(

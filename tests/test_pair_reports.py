@@ -254,6 +254,51 @@ def test_raw_identifiers_of_studies_that_were_never_anonymised(petct: Petct, tmp
     assert told(result) == {raw_study_id("1.2.3"): "Phổi sáng.", "s2": "Gan to."}
 
 
+def test_what_was_not_understood_is_told_of_reports_in_records_too(petct: Petct, tmp_path: Path) -> None:
+    write(tmp_path / "a.json", "Phổi sáng.", **{"Ghi gì đó": "không rõ"})
+    said = {"chest": "Phổi sáng.", "findings": "Nốt gan 5 mm. Còn lại bình thường."}
+    deid = {"profile": "tcia", "edition": "x", "key_id": "x", "counts": {"report_not_understood": 3}}
+    stdin = lines(
+        study("path", report={"path": str(tmp_path / "a.json")}),
+        study("told", report={"sections": {"chest": "Phổi sáng."}, "not_understood": 2}),
+        study("clean", report={"sections": {"chest": "Phổi sáng."}}, deid=deid),
+        study("outside", report={"sections": said}),
+        study("fine", report={"sections": {"findings": "Còn lại bình thường."}}),
+    )
+    command = ("pair", "--duplicates", "off", "--unmatched", tmp_path / "u.jsonl")
+    done = petct(*command, stdin=stdin)
+    assert [orjson.loads(line) for line in (tmp_path / "u.jsonl").read_bytes().splitlines()] == [
+        {"side": "study", "study": name, "code": "report_not_understood", "parts": parts}
+        for name, parts in (("clean", 3), ("outside", 1), ("path", 1), ("told", 2))
+    ]
+    assert "4 reports have parts that were not understood [report_not_understood]" in done.stderr
+    # What names a site goes where that lies, whatever stands about it.
+    assert {
+        record["region"]["name"]: record["reference"]
+        for record in done.records
+        if record["study"] == "outside" and "reference" in record
+    } == {
+        "chest": "Phổi sáng.",
+        "abdomen_pelvis": "Nốt gan 5 mm.",
+    }
+
+
+def test_faults_of_reports_are_told_of(petct: Petct, tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("Mã BN,KL\nP-s1,u,di căn\nP-s2,v\n", "utf-8")
+    stdin = lines(bare("s1"), bare("s2"), bare("s3"))
+    command = (*RULES, "--reports", tmp_path / "r.csv", "--unmatched", tmp_path / "u.jsonl")
+    done = petct(*command, stdin=stdin)
+    assert told(done)["s1"] == "report_row"
+    assert "1 of 2 reports cannot be used [report_row]" in done.stderr
+    assert "matched no study" not in done.stderr
+    rows = [orjson.loads(line) for line in (tmp_path / "u.jsonl").read_bytes().splitlines()]
+    assert {(row.get("study") or row.get("report"), row["code"]) for row in rows} == {
+        ("s1", "report_row"),
+        ("s3", "no_report"),
+        (1, "report_row"),
+    }
+
+
 def test_options_that_mean_nothing_together(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         ReportSource.of(None, "{study}.json", None, None)

@@ -129,7 +129,7 @@ def test_from_the_command_line(petct: Petct, tmp_path: Path) -> None:
     (record,) = result.records
     assert record["reference"] == "nốt phổi."
     assert record["translations"] == {"en": "lung nodule."}
-    assert "1 reports have parts under unknown names [report_not_understood]" in result.stderr
+    assert "1 reports have parts that were not understood [report_not_understood]" in result.stderr
     assert "gì đó" not in result.stderr
     assert orjson.loads((tmp_path / "u.jsonl").read_bytes()) == {
         "side": "report", "report": 1, "code": "report_not_understood", "parts": 1,

@@ -23,9 +23,29 @@ def code_page_1258(text: str) -> bytes:
     return out
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_unicode(encoding: str) -> None:
     assert decode_report(TEXT.encode(encoding)) == TEXT
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        TEXT.encode().decode("cp1252", "replace"),
+        TEXT.encode().decode("latin-1"),
+        TEXT.encode("ascii", "replace").decode(),
+        TEXT.encode("ascii", "replace").replace(b"?", "\ufffd".encode()).decode(),
+    ],
+)
+def test_what_a_wrong_conversion_left_is_refused(garbled: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        decode_report(garbled.encode())
+    assert caught.value.code == "report_encoding"
+    assert decode_report("Nốt phổi? Hạch? Gan to? Không rõ? Á à? “Â” »".encode())
+
+
+def test_marks_are_no_letters() -> None:
+    assert decode_report(b"\xef\xbb\xbf" * 2 + TEXT.encode()) == TEXT
 
 
 def test_code_page_1258() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from dicom_factory import write_series
+from hypothesis import given
+from hypothesis import strategies as st
 from report_factory import code, item, sr
 
 from petct_cli.core.errors import RecordError
@@ -56,7 +60,8 @@ def test_containers_are_sections_by_their_codes() -> None:
         "impression": "U phổi.\nHạch di căn.",
         "history": "Hút thuốc.",
         "indication": "U phổi?",
-        "findings": "Nốt phổi phải.\nLength: 12.5 mm\nLách: Không to.\nUptake: High",
+        "abdomen_pelvis": "Lách: Không to.",
+        "findings": "Nốt phổi phải.\nLength: 12.5 mm\nUptake: High",
     }
 
 
@@ -115,3 +120,13 @@ def test_what_cannot_be_read(data: bytes) -> None:
     with pytest.raises(RecordError) as caught:
         read_structured(data)
     assert caught.value.code == "report_format"
+
+
+@given(st.integers(0, 2**32))
+def test_any_damage_is_told_by_its_code(seed: int) -> None:
+    rng = random.Random(seed)
+    data = bytearray(sr(item("CONTAINER", FINDINGS, text(FINDING, "Nốt phổi phải.")), text(IMPRESSION, "U phổi.")))
+    for _ in range(rng.choice((1, 3, 20))):
+        data[rng.randrange(128, len(data))] = rng.randrange(256)
+    with suppress(RecordError):  # and nothing else
+        read_structured(bytes(data))

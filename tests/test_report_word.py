@@ -70,6 +70,19 @@ def test_a_form_with_its_head_and_its_findings_in_tables(tmp_path: Path) -> None
         ("<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>a</w:t></w:r></w:p>", "a"),
         ("<w:p><w:r><w:instrText>AUTHOR</w:instrText></w:r><w:r><w:t>x</w:t></w:r></w:p>", "x"),
         (BOX.format(p("khung")), "khung\n"),
+        (f"<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent>{p('Nhập ở đây')}</w:sdtContent></w:sdt>", ""),
+        (f"<w:sdt><w:sdtPr><w:showingPlcHdr w:val='0'/></w:sdtPr><w:sdtContent>{p('a')}</w:sdtContent></w:sdt>", "a"),
+        (
+            "<w:p><w:r><w:fldChar><w:ffData><w:ddList><w:result w:val='1'/><w:listEntry w:val='phải'/>"
+            "<w:listEntry w:val='trái'/></w:ddList></w:ffData></w:fldChar></w:r></w:p>",
+            "trái",
+        ),
+        ("<w:p><w:r><w:t>SUV</w:t><w:sym w:font='Symbol' w:char='F0B3'/><w:t>2,5</w:t></w:r></w:p>", "SUV≥2,5"),
+        (
+            "<w:p><m:oMath xmlns:m='http://schemas.openxmlformats.org/officeDocument/2006/math'><m:r><m:t>5 mm</m:t>"
+            "</m:r></m:oMath></w:p>",
+            "5 mm",
+        ),
     ],
 )
 def test_what_a_reader_sees(body: str, text: str) -> None:
@@ -96,10 +109,11 @@ def test_page_headers_only_tell_whose_it_is(tmp_path: Path) -> None:
         docx("x", doctype='<!DOCTYPE d [<!ENTITY a "aa">]>'),
         docx("x", doctype='<!DOCTYPE d SYSTEM "file:///etc/passwd">'),
         docx("<w:p>"),
+        docx("<w:altChunk/>"),
         docx("<w:sdt>" * 500 + "</w:sdt>" * 500),
         docx("<w:p><w:r><w:t>" + " " * (65 << 20) + "</w:t></w:r></w:p>"),
     ],
-    ids=["empty", "encrypted", "cut", "entity", "external", "unclosed", "deep", "bomb"],
+    ids=["empty", "encrypted", "cut", "entity", "external", "unclosed", "embedded", "deep", "bomb"],
 )
 def test_what_is_refused(data: bytes) -> None:
     with pytest.raises(RecordError) as caught:
@@ -113,6 +127,12 @@ def test_old_documents_are_refused_and_misnamed_ones_read(tmp_path: Path) -> Non
     (tmp_path / "~$b.docx").write_bytes(b"owner")
     old, new = load_reports(tmp_path)
     assert (old.fault, new.fault) == ("report_format", "")
+
+
+def test_letters_of_old_fonts_are_refused_in_word_too(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(docx("Lång ngùc: nèt mê ph¶i.", "KÕt luËn: phæi b×nh th­êng, gan to, h¹ch cæ."))
+    (entry,) = load_reports(tmp_path)
+    assert (entry.fault, dict(entry.document)) == ("report_encoding", {})
 
 
 def test_two_files_of_one_text_are_one_report(tmp_path: Path) -> None:

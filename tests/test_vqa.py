@@ -14,9 +14,10 @@ from conftest import Result
 from samples import SECTIONS, lines, study
 
 from petct_cli.core.errors import UsageError
-from petct_cli.core.records import Lesion
+from petct_cli.core.records import Lesion, Sample
 from petct_cli.dataset.facts import stated_facts, true_facts
 from petct_cli.dataset.tasks import TaskRule
+from petct_cli.dataset.vqa import vqa_samples
 from petct_cli.report.lesions import extract_lesions
 from petct_cli.report.sites import site_names
 
@@ -33,7 +34,8 @@ def asked(records: Iterable[dict[str, Any]], kind: str | None = None) -> list[di
 
 
 def place(record: dict[str, Any]) -> tuple[str, str | None]:
-    return record["question"]["site"], record["question"].get("side")
+    """Return site and side, or the name of the region that is asked for as a whole."""
+    return record["question"].get("site", record["region"]["name"]), record["question"].get("side")
 
 
 def random_studies(number: int, folder: Path, seed: int = 0) -> list[dict[str, Any]]:
@@ -61,7 +63,8 @@ def test_yes_and_no_are_even_at_every_place_of_every_split(petct: Petct, tmp_pat
         other = "no" if answer == "yes" else "yes"
         assert counts[split, site, side, answer] == counts[split, site, side, other]
     assert {key[0] for key in counts} == {"train", "val", "test"}
-    assert {key[1:3] for key in counts} == set(site_names())
+    # Some abdomen has a lesion in every study, so that no question about all of it can be even.
+    assert {key[1:3] for key in counts} == set(site_names()) | {(name, None) for name in ("head_neck", "chest")}
 
 
 def test_the_wording_of_a_question_does_not_tell_its_answer(petct: Petct, tmp_path: Path) -> None:
@@ -69,14 +72,14 @@ def test_the_wording_of_a_question_does_not_tell_its_answer(petct: Petct, tmp_pa
     counts: Counter[tuple[int, str]] = Counter()
     for one in asked(result.records, "yes_no"):
         text = one["messages"][0]["content"][-1]["text"]
-        wording = next(
-            number for number, start in enumerate(("Có tổn", "Có thấy", "Hình ảnh", "Trên")) if text.startswith(start)
-        )
+        starts = ("Có tổn", "Có thấy", "Hình ảnh", "Trên")
+        # The fifth begins with the name of a region.
+        wording = next((number for number, start in enumerate(starts) if text.startswith(start)), 4)
         counts[wording, one["question"]["answer"]] += 1
     total = sum(counts.values())
     assert total > 1500
     # A majority vote within each wording would be right about half of the time: 3 standard deviations.
-    best = sum(max(counts[wording, "yes"], counts[wording, "no"]) for wording in range(4)) / total
+    best = sum(max(counts[wording, "yes"], counts[wording, "no"]) for wording in range(5)) / total
     assert best < 0.5 + 3 * 2 * 0.5 / total**0.5
 
 
@@ -102,7 +105,7 @@ def test_answers_are_those_of_the_true_lesions(petct: Petct, tmp_path: Path) -> 
         lesions, question, text = truth[one["study"]], one["question"], one["reference"]
         here = [lesion for lesion in lesions if "site" in question and (lesion["site"], lesion["side"]) == place(one)]
         if question["kind"] == "yes_no":
-            assert question["answer"] == ("yes" if here else "no")
+            assert question["answer"] == ("yes" if (here if "site" in question else lesions) else "no")
             assert text.startswith("Có" if here else "Không")
         elif question["kind"] == "size":
             assert text.split()[0] == f"{question['answer']:.0f}" == f"{here[0]['size_mm']:.0f}"
@@ -145,6 +148,79 @@ def test_a_vague_report_is_asked_no_numbers() -> None:
     facts = stated_facts("chest", "Vài hạch trung thất tăng chuyển hóa FDG, hạch lớn nhất 12 mm, SUVmax 5,3.")
     assert not facts.complete
     assert all(finding.several for finding in facts.findings)
+
+
+def numbers(text: str, region: str = "chest") -> dict[str, tuple[Any, ...]]:
+    """Return kind -> (answer, site, side, most) of the questions on numbers that a report gives rise to."""
+    fields = {"id": "s/r/vqa", "study": "s", "patient": "p", "task": "vqa"}
+    bounds = {"name": region, "method": "whole", "z": [0, 1], "z_mm": None, "partial": False}
+    base = Sample.model_validate({**fields, "region": bounds})
+    asked_of = [one.question or {} for one in vqa_samples(base, stated_facts(region, text), text)]
+    return {
+        one["kind"]: (one["answer"], one["site"], one.get("side"), one.get("most", False))
+        for one in asked_of
+        if one["kind"] in ("size", "suv")
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "Vài hạch trung thất tăng chuyển hóa FDG, hạch lớn nhất 12 mm, SUVmax 5,3.",
+            {"size": (12.0, "mediastinal_node", None, True), "suv": (5.3, "mediastinal_node", None, True)},
+        ),
+        (
+            "Vài hạch nách trái 12 mm, tăng chuyển hóa FDG, SUVmax 5,3. Hạch nách phải 8 mm, SUVmax 6,1.",
+            {"size": (8.0, "axillary_node", "right", False), "suv": (6.1, "axillary_node", "right", False)},
+        ),
+        (
+            "Vài hạch nách trái 12 mm, tăng chuyển hóa FDG, SUVmax 5,3.",
+            {"size": (12.0, "axillary_node", "left", True), "suv": (5.3, "axillary_node", "left", True)},
+        ),
+        (
+            "Vài nốt hai phổi tăng chuyển hóa FDG, SUVmax 5,3. Vài nốt phổi phải tăng chuyển hóa FDG, 9 mm, SUVmax 7.",
+            {"suv": (7.0, "lung", None, True)},
+        ),
+        ("Vài hạch trung thất và hạch nách trái tăng chuyển hóa FDG, lớn nhất 12 mm, SUVmax 5,3.", {}),
+        (
+            "Nốt phổi phải 12 mm, SUVmax 5,3.",
+            {"size": (12.0, "lung", "right", False), "suv": (5.3, "lung", "right", False)},
+        ),
+    ],
+)
+def test_of_several_lesions_the_largest_is_asked(text: str, found: dict[str, tuple[Any, ...]]) -> None:
+    assert numbers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("region", "text", "stated"),
+    [
+        ("chest", "Nốt phổi phải 12 mm, tăng chuyển hóa FDG. Không thấy hạch nách tăng chuyển hóa FDG.", True),
+        ("chest", "Không thấy tổn thương tăng chuyển hóa FDG bất thường ở lồng ngực.", False),
+        ("chest", "Không thấy tổn thương tăng chuyển hóa FDG bất thường ở ổ bụng.", None),
+        ("chest", "Không thấy tổn thương tăng chuyển hóa FDG ở phổi.", None),
+        ("chest", "Không thấy tổn thương tăng chuyển hóa FDG bất thường trên toàn thân.", False),
+        ("chest", "Phổi sáng.", None),
+        ("abdomen_pelvis", "Không thấy tổn thương tăng chuyển hóa FDG bất thường ở ổ bụng.", None),
+        ("abdomen_pelvis", "Không thấy tổn thương tăng chuyển hóa FDG bất thường ở ổ bụng - khung chậu.", False),
+        ("head_neck", "Không thấy tổn thương tăng chuyển hóa FDG bất thường vùng đầu - cổ.", False),
+        ("whole", "Không thấy tổn thương tăng chuyển hóa FDG bất thường ở lồng ngực.", None),
+        ("unknown", "Không thấy tổn thương tăng chuyển hóa FDG bất thường trên toàn thân.", None),
+    ],
+)
+def test_a_whole_region_is_asked_only_where_the_report_states_it(region: str, text: str, stated: bool | None) -> None:
+    found = stated_facts(region, text).stated
+    assert (found and found[0]) == stated
+    if found and found[1] is not None and stated is False:
+        assert text[slice(*found[1])].startswith("Không thấy")
+
+
+def test_true_lesions_state_whole_regions_but_of_an_unknown_one_no_freedom() -> None:
+    assert true_facts("chest", []).stated == (False, None)
+    assert true_facts("chest", [Lesion(site="lung", side="left")]).stated == (True, None)
+    assert true_facts("unknown", []).stated is None
+    assert true_facts("unknown", [Lesion(site="lung", side="left")]).stated == (True, None)
 
 
 def test_a_denial_beside_a_lesion_of_the_same_site_counts_for_nothing() -> None:

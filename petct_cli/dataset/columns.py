@@ -43,7 +43,11 @@ class ReportColumns:
 
     def is_header(self, labels: Iterable[str]) -> bool:
         """Say whether a row of labels names one of the columns."""
-        return len(self.missing(list(labels))) < len(self.pairs)
+        return self.count(list(labels)) > 0
+
+    def count(self, labels: Collection[str]) -> int:
+        """Return how many of the columns are among the labels."""
+        return len(self.pairs) - len(self.missing(labels))
 
     def renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row under the names that petct knows; a column that is not mapped means nothing that is.

@@ -6,6 +6,7 @@ What is neither shown to be there nor said to be free is not known, and nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from petct_cli.core.records import Lesion
 from petct_cli.report.absences import stated_absences
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions
+from petct_cli.report.normalise import fold
 from petct_cli.report.sites import load_sites, sides_of
 
 Place = tuple[str, str | None]
@@ -35,6 +37,8 @@ class Finding:
         Characters of the region's report text that state it; None for a true lesion.
     several
         Said to be more than one ("vài hạch"): how many is not known.
+    elsewhere
+        Told with its measures of another site or organ, too: whose they are is not known.
     """
 
     place: Place
@@ -42,6 +46,7 @@ class Finding:
     suv_max: float | None
     span: Span | None = None
     several: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class Facts:
         Places that are known to hold none, with the characters that say so (None for the truth).
     free_region
         Whether the whole region is known to hold none.
+    stated
+        Whether the region as a whole holds a lesion, and where the report says so: for one by the first that it tells,
+        for none by a sentence that names the region or the whole body. None where that is not known.
     complete
         Whether `findings` are all there are: always for the truth; for a report when each of its FDG-avid lesions has a
         site and a number.
@@ -67,6 +75,7 @@ class Facts:
     findings: tuple[Finding, ...] = ()
     free: Mapping[Place, Span | None] = field(default_factory=dict)
     free_region: bool = False
+    stated: tuple[bool, Span | None] | None = None
     complete: bool = True
 
     def at(self, place: Place) -> list[Finding]:
@@ -109,7 +118,8 @@ def true_facts(region: str, lesions: Sequence[Lesion]) -> Facts:
     taken = {finding.place for finding in findings}
     free = {place: None for place in region_places(region) if place not in taken} if region != "unknown" else {}
     known = region != "unknown"
-    return Facts("truth", tuple(findings), free, known and not findings, known)
+    stated = (bool(findings), None) if findings or known else None
+    return Facts("truth", tuple(findings), free, known and not findings, stated, known)
 
 
 # One region is asked by several tasks in a row.
@@ -123,7 +133,14 @@ def stated_facts(region: str, text: str) -> Facts:
     extracted = extract_lesions(text)
     avid = [lesion for lesion in extracted if lesion.avid]
     findings = [
-        Finding((lesion.site, side), _rounded(lesion.size_mm, 1), _rounded(lesion.suv_max, 1), lesion.span, several)
+        Finding(
+            (lesion.site, side),
+            _rounded(lesion.size_mm, 1),
+            _rounded(lesion.suv_max, 1),
+            lesion.span,
+            several,
+            elsewhere=any(one.finding == lesion.finding and one.site != lesion.site for one in extracted),
+        )
         for lesion in avid
         if lesion.site is not None
         for several in [lesion.multiple or lesion.side == "bilateral" or _shared(lesion, avid)]
@@ -138,15 +155,35 @@ def stated_facts(region: str, text: str) -> Facts:
         for one in absences
         if one.site is not None and one.site not in named and (one.site, one.side) in here
     }
+    free_region = any(one.site is None for one in absences) and not extracted
+    denied = [one.span for one in absences if free_region and one.site is None and _names(region, text, one.span)]
+    stated = (True, avid[0].span) if avid else (False, denied[0]) if denied else None
     return Facts(
         source="report",
         findings=tuple(findings),
         free=free,
-        free_region=any(one.site is None for one in absences) and not extracted,
+        free_region=free_region,
+        stated=stated,
         complete=not any(lesion.suv_max is not None and not lesion.avid for lesion in extracted)
         and all(lesion.site is not None and not lesion.multiple for lesion in avid)
         and all(_has_side(finding.place) for finding in findings),
     )
+
+
+# What a sentence about a whole region calls it; the pelvis is not denied with the abdomen.
+_WHOLE_BODY = r"\btoàn thân\b"
+_REGION_NAMES = {
+    "head_neck": rf"\bđầu\s*(?:-|và)?\s*(?:mặt\s*)?cổ\b|{_WHOLE_BODY}",
+    "chest": rf"\blồng ngực\b|{_WHOLE_BODY}",
+    "abdomen_pelvis": rf"\bổ bụng\b.*\b(?:chậu|tiểu khung)\b|{_WHOLE_BODY}",
+    "whole": _WHOLE_BODY,
+}
+
+
+def _names(region: str, text: str, span: Span) -> bool:
+    """Say whether a sentence names all of a region; none is known to name all of an unknown one."""
+    pattern = _REGION_NAMES.get(region)
+    return pattern is not None and re.search(pattern, fold(text[slice(*span)])) is not None
 
 
 def _shared(lesion: ExtractedLesion, all_of: Iterable[ExtractedLesion]) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from typing import Any
 
 import orjson
@@ -35,8 +37,11 @@ _CONTAINERS = frozenset({"hanh chinh", "thong tin hanh chinh", "administrative",
 _SHOWN = 4
 
 _FAULTS = {
-    "report_encoding": "the report is in no encoding that petct can read, or in letters from before Unicode",
+    "report_encoding": "the report is in no encoding that petct can read, in letters from before Unicode, or garbled",
     "report_format": "the report is in no form that petct reads; give JSON, CSV, XLSX, DOCX, DICOM SR or text",
+    "report_row": "the row or line of the report cannot be read: it has more fields than the header, or is no JSON",
+    "report_columns": "no column of the table is known; say what they hold with --report-columns",
+    "report_unreadable": "the file of the report cannot be read",
 }
 
 
@@ -64,7 +69,8 @@ class ReportEntry:
     Attributes
     ----------
     fault
-        Code of why it cannot be used, empty when it can: ``report_encoding``, ``report_format``.
+        Code of why it cannot be used, empty when it can: ``report_encoding``, ``report_format``, ``report_row``,
+        ``report_columns``, ``report_unreadable``.
     beside
         What stands beside the report in its row or object: identifying values of whatever label.
     claims
@@ -106,17 +112,22 @@ class ReportIndex:
         How many there are.
     sha256
         Hash of all, and of whose they say that they are, whatever their order.
+    faults
+        Why reports cannot be used, by their ordinals.
     """
 
     def __init__(self, entries: Iterable[ReportEntry]) -> None:
         self._by: dict[tuple[str, str], list[ReportEntry]] = {}
         self._similar: Similar[ReportEntry] | None = None
         self.size = 0
+        self.faults: dict[int, str] = {}
         identities: list[str] = []
         for entry in entries:
             self.size += 1
             entry = replace(entry, ordinal=self.size)
             identities.append(entry.identity)
+            if entry.fault:
+                self.faults[self.size] = entry.fault
             for key in claims_of(entry):
                 self._by.setdefault(key, []).append(entry)
         self.sha256 = sha256_bytes("".join(sorted(identities)).encode())
@@ -189,7 +200,14 @@ def entry_of(document: Mapping[str, Any], name: str = "", place: str = "") -> Re
     """Make an entry of one report's JSON object; what identifies it stands at the top or in an administrative head."""
     fields: dict[str, str] = {}
     _gather(document, fields)
-    return ReportEntry(document, fields, name, sha256_json(document), place)
+    return ReportEntry(document, fields, name, _hash_of(document), place)
+
+
+def _hash_of(document: Mapping[str, Any]) -> str:
+    try:
+        return sha256_json(document)
+    except TypeError:
+        raise ValueError("nested deeper than can be written") from None
 
 
 def row_entry(item: Any, name: str, place: str) -> ReportEntry:
@@ -198,7 +216,7 @@ def row_entry(item: Any, name: str, place: str) -> ReportEntry:
     Raises
     ------
     ValueError
-        It is no object, or the report in it is no JSON though it begins as such.
+        It is no object, is nested too deep, or the report in it is in Rich Text Format.
     """
     if not isinstance(item, dict):
         raise ValueError("not an object")
@@ -211,7 +229,10 @@ def row_entry(item: Any, name: str, place: str) -> ReportEntry:
             held = value
             # JSONL and CSV carry the report beside its keys: as an object, as JSON text, or as plain text.
             if isinstance(value, str) and value.lstrip().startswith("{"):
-                value = orjson.loads(value)
+                if value.lstrip().startswith("{\\rtf"):
+                    raise ValueError("Rich Text Format")
+                with suppress(orjson.JSONDecodeError):
+                    value = orjson.loads(value)
             if isinstance(value, dict):
                 document = value
                 _gather(value, fields)
@@ -226,7 +247,7 @@ def row_entry(item: Any, name: str, place: str) -> ReportEntry:
         if document is item
         else {k: str(v) for k, v in item.items() if isinstance(v, str | int) and v is not held and not is_part(k)}
     )
-    return ReportEntry(document, fields, name, sha256_json(document), place, beside=beside)
+    return ReportEntry(document, fields, name, _hash_of(document), place, beside=beside)
 
 
 def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
@@ -234,15 +255,21 @@ def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
         label = folded(key)
         if isinstance(value, Mapping) and label in _CONTAINERS:
             _gather(value, fields)
-        elif isinstance(value, str | int) and not isinstance(value, bool):
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
             for name, spellings in _FIELDS.items():
-                if label in spellings:
-                    fields.setdefault(name, str(value).strip())
+                if label in spellings and text:
+                    fields.setdefault(name, text)
 
 
 def field_named(label: str) -> str:
     """Return what a column is about by its label: study, accession, patient, issuer or date, else nothing."""
     return next((name for name, spellings in _FIELDS.items() if folded(str(label)) in spellings), "")
+
+
+def holds_report(label: str) -> bool:
+    """Say whether a column or key of this label holds a whole report."""
+    return folded(str(label)) in _DOCUMENT_FIELDS
 
 
 def claims_of(entry: ReportEntry) -> Iterator[tuple[str, str]]:
@@ -272,7 +299,15 @@ def writings(number: str) -> tuple[str, str]:
 
 
 def day_of(text: str) -> str:
-    """Return a date in any usual form as YYYYMMDD, nothing when it is none."""
+    """Return a date in any usual form as YYYYMMDD, nothing when it is none.
+
+    Five digits are how spreadsheets write a day that lost its form: those since 1899-12-30 (ECMA-376 18.17.4.1).
+
+    >>> day_of("3/1/2024 10:05"), day_of("45294"), day_of("12")
+    ('20240103', '20240103', '')
+    """
+    if re.fullmatch(r"[2-6]\d{4}(?:\.\d+)?", text.strip()):
+        return f"{date(1899, 12, 30) + timedelta(days=int(float(text))):%Y%m%d}"
     found = re.search(r"(\d{4})[-/.]?(\d{2})[-/.]?(\d{2})", text)
     if found:
         return "".join(found.groups())

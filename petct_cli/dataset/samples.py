@@ -30,6 +30,8 @@ def region_text(region: str, sections: Mapping[str, str]) -> str:
 
     The skeleton has a section of its own in the reports: a sentence that names a site goes where the site lies. One
     that names none ("elsewhere normal") goes with those that do, or with every region when no sentence names a site.
+    What a report that is divided by region says outside of them goes by the sites it names, too, and nowhere without
+    (`unplaced`).
     """
     if region in ("whole", "unknown"):
         # Findings that are not divided by region are of the whole body.
@@ -45,7 +47,22 @@ def region_text(region: str, sections: Mapping[str, str]) -> str:
         for sentence, regions in zip(skeleton, regions_of, strict=True)
         if region in (regions or named or {region})
     ]
+    parts += [sentence.strip() for sentence, regions in _outside(sections) if region in regions]
     return " ".join(part for part in parts if part)
+
+
+def unplaced(sections: Mapping[str, str]) -> int:
+    """Return how many sentences of a report that is divided by region go to none of them: they name no site."""
+    return sum(not regions for _, regions in _outside(sections))
+
+
+def _outside(sections: Mapping[str, str]) -> list[tuple[str, set[str]]]:
+    """Return what a report that is divided by region says outside of them, and the regions of the sites it names."""
+    if not any(sections.get(name, "").strip() for name in WHOLE_BODY_SECTIONS):
+        return []
+    sites = load_sites()
+    sentences = split_sentences(sections.get(FINDINGS, ""))
+    return [(sentence, {sites[key].region for key in find_sites(sentence)}) for sentence in sentences]
 
 
 def region_lesions(region: str, lesions: Sequence[Lesion]) -> list[Lesion]:

@@ -3,89 +3,73 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from petct_cli.core.errors import InputError
-from petct_cli.dataset.matching import field_named
-from petct_cli.report.sections import section_named
+from petct_cli.dataset.labelled import IsHeader, Labelled, labelled
 
-_HEADER_WITHIN = 20
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One sheet: its number from 1, the labels of its header, and (number, values by label) of each row below it."""
-
-    ordinal: int
-    labels: tuple[str, ...]
-    rows: list[tuple[int, dict[str, str]]]
+MOST_UNPACKED = 512 << 20
+"""Bytes of all parts: some 150,000 reports."""
 
 
-def read_sheets(data: bytes, is_header: Callable[[Sequence[str]], bool] | None = None) -> list[Sheet]:
+def read_sheets(data: bytes, is_header: IsHeader | None = None) -> list[Labelled]:
     """Return the sheets of a workbook; formulas come as the values they had when the book was saved.
 
-    A number comes as it is shown without decimals that are nought: a code that Excel took for a number has lost its
-    leading noughts there, and no reader can tell.
+    A number comes as it is shown without decimals that are nought, and with leading noughts where its format asks for
+    them: a code that Excel took for a number has lost its own there, and no reader can tell. What a formula could not
+    make (``#N/A``) is nothing.
 
     Parameters
     ----------
     is_header
-        Tells the row of labels below a title; None: the first that has two labels known to petct, else two cells.
+        Tells the row of labels (`labelled`).
 
     Raises
     ------
     InputError
-        ``report_format``: the bytes are no workbook, or one behind a password.
+        ``report_format``: the bytes are no workbook, one behind a password, a damaged or empty one, or one that unpacks
+        to more than 512 MiB.
     """
-    from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
-
     try:
-        book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-    except (BadZipFile, InvalidFileException, KeyError, ValueError, OSError):
+        with ZipFile(io.BytesIO(data)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MOST_UNPACKED:
+                raise InputError("report_format", "the workbook unpacks to more than 512 MiB", "give CSV")
+        sheets = list(_sheets(data, is_header))
+        if not any(sheet.labels for sheet in sheets):
+            raise InputError("report_format", "the workbook is empty")
+        return sheets
+    except InputError:
+        raise
+    except (BadZipFile, OSError, MemoryError):
         raise InputError("report_format", "no workbook that can be read") from None
-    found = []
-    for ordinal, sheet in enumerate(book.worksheets, start=1):
-        rows = [
-            (number, texts)
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
-            if any(texts := [_text(cell) for cell in cells])
-        ]
-        head = _header(rows[:_HEADER_WITHIN], is_header)
-        labels = rows[head][1] if rows else []
-        filled = [
-            (number, {label: text for label, text in zip(labels, texts, strict=False) if label and text})
-            for number, texts in rows[head + 1 :]
-        ]
-        found.append(Sheet(ordinal, tuple(filter(None, labels)), [(number, row) for number, row in filled if row]))
-    return found
+    except Exception:  # openpyxl raises whatever its parts meet in a damaged book, with what stands in it
+        raise InputError("report_format", "the workbook is damaged") from None
 
 
-def _header(rows: Sequence[tuple[int, list[str]]], is_header: Callable[[Sequence[str]], bool] | None) -> int:
-    """Return which row holds the labels: above it there may be a title, a hospital and a date."""
-    tests: list[Callable[[list[str]], bool]] = [lambda texts: sum(map(bool, texts)) >= 2]
-    if is_header is None:
-        tests.insert(0, lambda texts: sum(bool(field_named(text) or section_named(text)) for text in texts) >= 2)
-    else:
-        tests.insert(0, lambda texts: is_header([text for text in texts if text]))
-    for test in tests:
-        for place, (_, texts) in enumerate(rows):
-            if test(texts):
-                return place
-    return 0
+def _sheets(data: bytes, is_header: IsHeader | None) -> Iterator[Labelled]:
+    from openpyxl import load_workbook
+
+    for sheet in load_workbook(io.BytesIO(data), read_only=True, data_only=True).worksheets:
+        yield labelled(
+            [(number, [_text(cell) for cell in cells]) for number, cells in enumerate(sheet.iter_rows(), start=1)],
+            is_header,
+        )
 
 
 def _text(cell: Any) -> str:
-    if cell is None:
+    value = cell.value
+    if value is None or cell.data_type == "e":
         return ""
-    if isinstance(cell, datetime):
-        return cell.date().isoformat() if cell.time() == datetime.min.time() else cell.isoformat(" ")
-    if isinstance(cell, date):
-        return cell.isoformat()
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell).strip()
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == datetime.min.time() else value.isoformat(" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and re.fullmatch("0{2,}", cell.number_format or ""):
+        return str(value).zfill(len(cell.number_format))
+    return str(value).strip()

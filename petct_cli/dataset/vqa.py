@@ -1,13 +1,16 @@
 """Questions about one region, with answers that its true lesions or its report state. Nothing is asked of the rest.
 
 Of each of the kinds ``size``, ``suv``, ``where``, ``how_many`` and ``open`` a region gets one question at most; of
-``yes_no`` one for each place that is known to hold a lesion or to be free. Those are candidates only: `Balance` keeps
-as many with yes as with no of each place in each split, so that no answer can be had from the question alone.
+``yes_no`` one for each place that is known to hold a lesion or to be free, and one for the region as a whole. Those are
+candidates only: `Balance` keeps as many with yes as with no of each place in each split, so that no answer can be had
+from the question alone. ``size`` and ``suv`` are of a lesion alone at its place, or of the largest at a site
+(``question.most``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +85,47 @@ class _Writer:
                 slots = {"place": name}
                 phrases: list[str] = table[answer]
                 yield self._sample("yes_no", place, table["question"], phrases, slots, answer, span=span)
+        if self._facts.stated is not None:
+            (is_there, span), table = self._facts.stated, load_table("questions_vi")["yes_no_region"]
+            answer, slots = "yes" if is_there else "no", {"region": region_phrase(self._region)}
+            yield self._sample("yes_no", None, table["question"], table[answer], slots, answer, span=span)
 
     def measure(
         self, kind: str, value: Callable[[Finding], float | None], written: Callable[[float], str], unit: str
     ) -> Iterator[Sample]:
-        chosen = self._one(kind, [finding for finding in self._single if value(finding) is not None])
+        alone = [finding for finding in self._single if value(finding) is not None]
+        chosen = self._one(kind, alone or self._most(value))
         number = None if chosen is None else value(chosen)
         if chosen is None or number is None:
             return
-        table = load_table("questions_vi")[kind]
+        table = load_table("questions_vi")[kind if alone else f"{kind}_most"]
         slots = {"place": place_name(*chosen.place), ("mm" if kind == "size" else "suv"): written(number)}
         yield self._sample(
-            kind, chosen.place, table["question"], table["answer"], slots, number, span=chosen.span, unit=unit
+            kind,
+            chosen.place,
+            table["question"],
+            table["answer"],
+            slots,
+            number,
+            span=chosen.span,
+            unit=unit,
+            most=not alone,
         )
+
+    def _most(self, value: Callable[[Finding], float | None]) -> list[Finding]:
+        """Return of each site with several lesions the one of the largest value, as a finding of the whole site.
+
+        Reports give several lesions the measures of the largest ("vài hạch, SUVmax 5,3"). All at the site must have
+        one, and none may be told with lesions of another site, of which the largest may be.
+        """
+        found = []
+        for site in dict.fromkeys(finding.place[0] for finding in self._facts.findings):
+            here = [finding for finding in self._facts.findings if finding.place[0] == site]
+            if all(value(finding) is not None and not finding.elsewhere for finding in here):
+                largest = max(here, key=lambda one: value(one) or 0.0)
+                sides = {finding.place[1] for finding in here}
+                found.append(replace(largest, place=(site, sides.pop() if len(sides) == 1 else None)))
+        return found
 
     def where(self) -> Iterator[Sample]:
         if not self._facts.findings or not self._facts.complete:
@@ -142,6 +173,7 @@ class _Writer:
         *,
         span: Span | None = None,
         unit: str | None = None,
+        most: bool = False,
     ) -> Sample:
         about = "-".join([kind, *(part for part in place or () if part)])
         identity = f"{self._base.id}/{about}"
@@ -154,6 +186,8 @@ class _Writer:
             question["answer"] = answer
         if unit is not None:
             question["unit"] = unit
+        if most:
+            question["most"] = True
         if span is not None:
             question["span"] = list(span)
         return self._base.with_fields(
@@ -197,7 +231,7 @@ class Balance:
         if not isinstance(record, Sample) or question is None or question["kind"] != "yes_no":
             return [record]
         region = record.region.name if record.region is not None else ""
-        about = "/".join([str(record.split), region, question["site"], question.get("side", "")])
+        about = "/".join([str(record.split), region, question.get("site", ""), question.get("side", "")])
         self._spool.add(f"{about}/{question['answer']}", record.id, encode(record))
         return []
 

@@ -1,4 +1,4 @@
-"""Report files as text: the encodings of hospitals, and text in the fonts of the time before Unicode, which is refused.
+"""Report files as text: the encodings of hospitals; fonts from before Unicode and wrong conversions are refused.
 
 TCVN3 (``BÖnh nh©n``) and VNI (``Beänh nhaân``) draw Vietnamese with other letters, which no rule can read.
 """
@@ -15,6 +15,9 @@ _LEGACY = re.compile(
     r"(?<=[^\W\d_])[©®¬­µ¶·¸¹»¼½¾¨«¦§¤£¢¥±°²³´¿¡](?=[^\W\d_]|[\s,.;:]|$)|[©®µ¶·¸¹»¼½¾¨«¦§¤¢¥¬](?=[^\W\d_])"
     r"|[aeiouyAEIOUYôöÔÖ][øûïäåëØÛÏÄÅË](?![aeiouy])|\b[ñÑ](?=\w)"
 )
+# UTF-8 that was read as a Western code page and written again (of "ồ", "ặ", "à", "đ", "ư", "ơ"), letters that became
+# question marks within a word because a code page did not have them, and what stands for bytes that were none.
+_GARBLED = re.compile(r"á[º»]|Ã[\u00a0-\u00bf]|Ä[\u0090\u0091‘’ƒ©¨]|Æ[°¡]|(?<=[^\W\d_])\?(?=[^\W\d_])|\ufffd")
 _LETTER = re.compile(r"[^\W\d_]")
 _MIN_LEGACY, _LEGACY_SHARE = 4, 0.02
 _MIN_NUL_SHARE = 0.2
@@ -26,22 +29,22 @@ _SYLLABLE = re.compile(
 
 
 def decode_report(data: bytes) -> str:
-    """Return the text of a report file: UTF-8 with or without its mark, UTF-16, or Windows code page 1258.
+    """Return the text of a report file: UTF-8 with or without its mark, UTF-16, UTF-32, or Windows code page 1258.
 
     Raises
     ------
     RecordError
-        ``report_encoding``: it is none of these, or text in a font from before Unicode.
+        ``report_encoding``: it is none of these, in a font from before Unicode, or garbled (`refuse_legacy`).
     """
     text = _decoded(data)
     if text is None:
         raise RecordError("report_encoding", "the report is in no encoding that petct can read")
     refuse_legacy(text)
-    return text
+    return text.lstrip("\ufeff")
 
 
 def refuse_legacy(text: str) -> None:
-    """Refuse text that was typed for a TCVN3 or VNI font.
+    """Refuse text that was typed for a TCVN3 or VNI font, and text that a wrong conversion has garbled.
 
     Raises
     ------
@@ -50,6 +53,8 @@ def refuse_legacy(text: str) -> None:
     """
     if is_legacy(text):
         raise RecordError("report_encoding", "the report is in TCVN3 or VNI letters; convert it to Unicode")
+    if _is_many(_GARBLED, text):
+        raise RecordError("report_encoding", "letters of the report were lost when it was converted to Unicode")
 
 
 def is_legacy(text: str) -> bool:
@@ -58,13 +63,17 @@ def is_legacy(text: str) -> bool:
     >>> is_legacy("BÖnh nh©n NguyÔn V¨n An, phæi ph¶i b×nh th­êng"), is_legacy("hố Rosenmüller, Hürthle, Sjögren")
     (True, False)
     """
-    if text.isascii():
-        return False
-    strange = len(_LEGACY.findall(unicodedata.normalize("NFC", text)))
+    return not text.isascii() and _is_many(_LEGACY, unicodedata.normalize("NFC", text))
+
+
+def _is_many(pattern: re.Pattern[str], text: str) -> bool:
+    strange = len(pattern.findall(text))
     return strange >= _MIN_LEGACY and strange >= _LEGACY_SHARE * len(_LETTER.findall(text))
 
 
 def _decoded(data: bytes) -> str | None:
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return _strictly(data, "utf-32")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _strictly(data, "utf-16")
     if data.count(0) > _MIN_NUL_SHARE * len(data):

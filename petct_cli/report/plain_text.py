@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 from petct_cli.report.deid_head import is_administrative
-from petct_cli.report.headings import EITHER, FINDING_SECTIONS, FINDINGS, has_heading, named
+from petct_cli.report.headings import EITHER, FINDING_SECTIONS, FINDINGS, has_heading, named, table
+from petct_cli.report.markup import without_markup
+from petct_cli.report.normalise import bare
 
 _HEAD_FIELD = re.compile(
     r"(?:^|(?<=[;,.|\t])|(?<=\s-)|(?<=\s{2}))[ \t]*(?P<label>[^\W\d][^\n:;,.|]{0,38}?)[ \t]*:[ \t]*"
 )
 _BODY = "Mô tả hình ảnh"
 _TITLE = "Tiêu đề"
+_UNCLEAR = "Dòng trước phần mô tả"
 _BODY_SECTIONS = (FINDINGS, EITHER, "impression", *FINDING_SECTIONS)
 _PAGE = re.compile(
     r"^\W*(?:(?:trang|page|tr\.)[ \t]*(?:số)?[ \t]*:?[ \t]*)?\d+[ \t]*(?:/|of|trên)[ \t]*\d+\W*$", re.IGNORECASE
@@ -28,7 +32,8 @@ def text_document(text: str, margins: str = "") -> dict[str, Any]:
     r"""Return a plain report as a document: the fields of its head by label, and the rest as findings with headings.
 
     Page numbers and heads that each page repeats are left out, and two columns come one after the other. A title (a
-    hospital, the name of the form) stands under ``Tiêu đề``.
+    hospital, the name of the form) stands under ``Tiêu đề``, and what is neither title nor finding under a name that
+    nobody knows, so that it counts as not understood.
 
     Parameters
     ----------
@@ -40,7 +45,7 @@ def text_document(text: str, margins: str = "") -> dict[str, Any]:
     """
     head: dict[str, str] = {}
     rest: list[str] = []
-    titles: list[str] = []
+    titles: dict[str, list[str]] = {_TITLE: [], _UNCLEAR: []}
     lines = [line for line in _lines(text) if not _PAGE.match(line) and not _PAGE_ALONE.match(line)]
     repeated: set[str] = set()
     for number, line in enumerate(lines):
@@ -58,18 +63,18 @@ def text_document(text: str, margins: str = "") -> dict[str, Any]:
             head = {label: value for label, value in fields if f"{label}: {value}" not in own} | head
             rest += own
             repeated.add(_plain(line))
-        elif not section and _is_title(line, after_text=bool(rest)):
-            titles.append(line.strip())
-            repeated.add(_plain(line))
+        elif not section and (place := _place_of(line, after_text=bool(rest))):
+            titles[place].append(line.strip())
+            if place == _TITLE:
+                repeated.add(_plain(line))
         else:
             rest.append(line)
     else:
         # No heading of findings: a title cannot be told from a finding.
-        rest, titles = [*titles, *rest], []
+        rest, titles = [*titles[_TITLE], *titles[_UNCLEAR], *rest], {}
     head = {label: value for line in margins.splitlines() for label, value in _fields(line) or ()} | head
     document: dict[str, Any] = {label: value for label, value in head.items() if value}
-    if titles:
-        document[_TITLE] = "\n".join(titles)
+    document |= {place: "\n".join(found) for place, found in titles.items() if found}
     return {**document, _BODY: "\n".join(rest).strip()}
 
 
@@ -80,7 +85,7 @@ def _begins(line: str) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in re.sub(r"\n*\f\n*", "\n", text.replace("\r\n", "\n")).splitlines():
+    for line in re.sub(r"\n*\f\n*", "\n", without_markup(text.replace("\r\n", "\n"))).splitlines():
         yield line.rstrip().replace("\u00a0", " ").replace("\ufeff", "")
 
 
@@ -104,12 +109,30 @@ def _fields(line: str) -> list[tuple[str, str]] | None:
     ]
 
 
-def _is_title(line: str, *, after_text: bool) -> bool:
-    """Say whether a line before the findings is a title: capitals, or above all text words that make no sentence."""
+@cache
+def _words(kind: str, *, of_several: bool = False) -> re.Pattern[str]:
+    words = [bare(word) for word in table()["lines"][kind]]
+    return re.compile(rf"\b(?:{'|'.join(word for word in words if ' ' in word or not of_several)})\b")
+
+
+def _place_of(line: str, *, after_text: bool) -> str:
+    """Return where a line before the findings belongs: with the titles, with what is unclear, or nothing: the text.
+
+    A title is in capitals, or stands above all text and has a word of titles; a finding has words of findings.
+    """
     letters = [character for character in line if character.isalpha()]
     if not letters or ":" in line:
-        return not letters and not after_text
-    return all(c.isupper() for c in letters) or not (after_text or line.rstrip().endswith("."))
+        return "" if letters or after_text else _TITLE
+    words = bare(line)
+    in_capitals = all(c.isupper() for c in letters)
+    # In capitals a single syllable may be of a name ("NGUYỄN VĂN KHỐI").
+    if _words("finding", of_several=in_capitals).search(words) and not (in_capitals and _words("title").search(words)):
+        return ""
+    if in_capitals:
+        return _TITLE
+    if after_text or line.rstrip().endswith("."):
+        return ""
+    return _TITLE if _words("title").search(words) else _UNCLEAR
 
 
 def _in_one_column(lines: list[str]) -> Iterable[str]:

@@ -24,6 +24,7 @@ from petct_cli.report.headings import (
     table,
 )
 from petct_cli.report.language import ENGLISH, VIETNAMESE, language_of
+from petct_cli.report.markup import without_markup
 from petct_cli.report.normalise import bare
 
 __all__ = [
@@ -68,9 +69,14 @@ class ParsedReport:
 
     @property
     def unknown(self) -> int:
-        """How many keys hold text and are neither sections nor anything that petct knows to leave out."""
+        """How many keys hold text and are neither sections nor anything that petct knows to leave out.
+
+        A number in the place of a section's text is one of them.
+        """
         return sum(
-            any(any(map(str.isalnum, text)) for text in _texts(value))
+            isinstance(value, int | float)
+            if section_named(path.rpartition("/")[2])
+            else any(any(map(str.isalnum, text)) for text in _texts(value))
             and not named(path.rpartition("/")[2])
             and not any(is_administrative(part) or bare(part) in _known() for part in path.split("/"))
             for path, value in self.not_understood.items()
@@ -195,7 +201,9 @@ def _collect(obj: Mapping[str, Any], path: str, lang: str, parts: list[_Part], u
         if meaning == EITHER:
             findings = isinstance(value, Mapping) or (has_impression and not has_findings)
             meaning = FINDINGS if findings else "impression"
-        if meaning in SECTIONS:
+        if meaning in (*SECTIONS, FINDINGS) and isinstance(value, int | float):
+            _set_aside(unknown, f"{path}{key}", value)
+        elif meaning in SECTIONS:
             parts += [_Part(meaning, text, own) for text in _texts(value) if text]
         elif meaning == FINDINGS or (keys[key][1] and _is_whole(base)):
             if isinstance(value, Mapping):
@@ -222,7 +230,7 @@ def _set_aside(unknown: dict[str, Any], path: str, value: Any) -> None:
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value.strip()
+        yield without_markup(value).strip()
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from _texts(part)

@@ -96,7 +96,6 @@ def read_structured(data: bytes) -> StructuredReport | None:
         ``report_format``: damaged, without content, or a document in a DICOM wrapper (PDF, CDA).
     """
     import pydicom
-    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         with warnings.catch_warnings(), _EndOfFile() as end:
@@ -112,16 +111,9 @@ def read_structured(data: bytes) -> StructuredReport | None:
                 raise ValueError("cut short")
             dataset.decode()
             found = _read(dataset)
-    except (
-        InvalidDicomError,
-        BytesLengthException,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OSError,
-        EOFError,
-    ):
+    except RecordError:
+        raise
+    except Exception:  # pydicom raises whatever it meets in a damaged object, with the values that stand there
         raise RecordError("report_format", "no structured report that can be read") from None
     if not found.document:
         raise RecordError("report_format", "the structured report has no text")

@@ -28,8 +28,12 @@ _WORD = frozenset(
         "http://purl.oclc.org/ooxml/wordprocessingml/main",
     }
 )
+_MATH = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+# Signs that Word keeps as places in the font Symbol (ECMA-376 17.3.3.30).
+_SIGNS = {"F0A3": "≤", "F0B3": "≥", "F0B1": "±", "F0B4": "x", "F0B0": "°", "F06D": "µ"}
 # What no reader of the final document sees: text deleted or moved away, field codes, the old form of a text box.
 _UNSEEN = frozenset({"del", "moveFrom", "instrText", "delText", "delInstrText", "Fallback", "rPrChange", "pPrChange"})
+_FORM = frozenset({"sdt", "showingPlcHdr", "sdtContent", "ddList", "result", "listEntry"})
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def read_word(data: bytes) -> WordText:
     Raises
     ------
     RecordError
-        ``report_format``: no such document, one behind a password, one that declares entities, or one that unpacks to
-        more than 64 MiB.
+        ``report_format``: no such document, one behind a password, one that declares entities or embeds another
+        document, or one that unpacks to more than 64 MiB.
     """
     try:
         with ZipFile(io.BytesIO(data)) as archive:
@@ -136,6 +140,9 @@ class _Reader:
         self._unseen = 0
         self._runs: list[dict[str, bool]] = []
         self._in_text = False
+        self._placeholders: list[bool] = []
+        self._choices: list[str] = []
+        self._chosen = 0
 
     def start(self, full: str, attributes: dict[str, str]) -> None:
         space, _, name = full.rpartition(" ")
@@ -144,9 +151,15 @@ class _Reader:
         self._names.append(name)
         if self._unseen or name in _UNSEEN:
             self._unseen += 1
-            return
-        if space not in _WORD:
-            return
+        elif name == "t" and space in (*_WORD, _MATH):
+            self._in_text = True
+        elif space in _WORD:
+            self._start(name, attributes)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        value = next((value for key, value in attributes.items() if key.endswith(" val")), "1")
+        if name == "altChunk":
+            raise ValueError("a document within the document")
         if name == "p":
             self._paragraphs.append([])
         elif name in ("tc", "txbxContent"):
@@ -159,12 +172,29 @@ class _Reader:
         elif name == "r":
             self._runs.append({"hidden": False})
         elif name in ("vanish", "webHidden") and self._runs and self._names[-2] == "rPr":
-            value = next((value for key, value in attributes.items() if key.endswith(" val")), "1")
             self._runs[-1]["hidden"] = value not in ("0", "false", "off")
-        elif name == "t":
-            self._in_text = True
+        elif name == "sym":
+            self.add(_SIGNS.get(next((v for k, v in attributes.items() if k.endswith(" char")), ""), ""))
+        elif name in _FORM:
+            self._form(name, value)
         elif name in ("tab", "br", "cr", "noBreakHyphen", "ptab") and self._names[-2] == "r":
             self.add({"tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}.get(name, "\n"))
+
+    def _form(self, name: str, value: str) -> None:
+        """Take what a form's fields are made of: content controls, and the lists of old forms."""
+        if name == "sdt":
+            self._placeholders.append(False)
+        elif name == "showingPlcHdr" and self._placeholders:
+            # "Click here to enter text" is nobody's finding.
+            self._placeholders[-1] = value not in ("0", "false", "off")
+        elif name == "sdtContent" and self._placeholders and self._placeholders[-1]:
+            self._unseen = 1
+        elif name == "ddList":
+            self._choices, self._chosen = [], 0
+        elif name == "result":
+            self._chosen = int(value) if value.isdigit() else 0
+        elif name == "listEntry":
+            self._choices.append(value)
 
     def end(self, full: str) -> None:
         name = full.rpartition(" ")[2]
@@ -172,10 +202,15 @@ class _Reader:
         if self._unseen:
             self._unseen -= 1
             return
-        if full.rpartition(" ")[0] not in _WORD:
-            return
-        if name == "t":
+        space = full.rpartition(" ")[0]
+        if name == "t" and space in (*_WORD, _MATH):
             self._in_text = False
+        elif space not in _WORD:
+            return
+        elif name == "sdt":
+            self._placeholders.pop()
+        elif name == "ddList":
+            self.add(self._choices[self._chosen] if self._chosen < len(self._choices) else "")
         elif name == "r":
             self._runs.pop()
         elif name == "p":

@@ -67,7 +67,7 @@ class Pair:
     pictures: Path | None = None
 
     name: ClassVar[str] = "pair"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     def __call__(self, study: Study) -> Iterable[Record]:

@@ -20,8 +20,9 @@ from petct_cli.dataset.columns import ReportColumns, parse_columns
 from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, day_of, folded, writings
 from petct_cli.dataset.report_files import load_reports
 from petct_cli.dataset.report_names import listed_reports, name_pattern, with_names
+from petct_cli.dataset.samples import unplaced
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
-from petct_cli.report.sections import parse_report
+from petct_cli.report.sections import ParsedReport, parse_report
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,26 @@ def _moved(text: str, days: int) -> str:
         return ""
 
 
+def not_understood(study: Study) -> int:
+    """Return how many parts of the report in a record nobody understood: as who put it there says, and as it reads."""
+    report, deid = study.report, study.deid
+    if report is None:
+        return 0
+    told = (report.model_extra or {}).get("not_understood", 0)
+    counted = deid.counts.get("report_not_understood", 0) if deid is not None else 0
+    if report.sections or report.path is None:
+        return max(told if isinstance(told, int) else 0, counted) + unplaced(report.sections)
+    try:
+        value = orjson.loads(Path(report.path).read_bytes())
+    except (OSError, ValueError):
+        return 0
+    return _unclear(parse_report(value)) if isinstance(value, dict) else 0
+
+
+def _unclear(parsed: ParsedReport) -> int:
+    return parsed.unknown + unplaced(parsed.sections)
+
+
 @dataclass
 class Ledger:
     """Which report each study got, over all studies: a report that two studies claim is nobody's.
@@ -169,19 +190,21 @@ class Ledger:
         None: only studies without a report are kept.
     unmatched
         File to list what was not matched on either side, as JSONL: studies by id, reports by their place; and how many
-        parts of a report were not understood.
+        parts of a report were not understood, of those in records, too.
     """
 
     source: ReportSource | None
     unmatched: Path | None = None
     _users: dict[int, dict[str, list[int]]] = field(default_factory=dict)
     _without: dict[int, tuple[str, str]] = field(default_factory=dict)
-    _strange: dict[int, int] = field(default_factory=dict)
+    _strange: dict[tuple[str, Any], int] = field(default_factory=dict)
     _shifted: bool = False
 
     def see(self, number: int, study: Study) -> None:
         """Take in study `number`."""
         if study.report is not None:
+            if unknown := not_understood(study):
+                self._strange["study", study.id] = unknown
             return
         try:
             match = self.source.match(study) if self.source is not None else None
@@ -192,8 +215,8 @@ class Ledger:
             self._without[number] = (study.id, "no_report")
         else:
             self._shifted = study.dates == "shifted"
-            if match.entry.ordinal not in self._users and (unknown := parse_report(match.entry.document).unknown):
-                self._strange[match.entry.ordinal] = unknown
+            if match.entry.ordinal not in self._users and (unknown := _unclear(parse_report(match.entry.document))):
+                self._strange["report", match.entry.ordinal] = unknown
             self._users.setdefault(match.entry.ordinal, {}).setdefault(study.id, []).append(number)
 
     def faults(self) -> Mapping[int, tuple[str, str]]:
@@ -210,6 +233,9 @@ class Ledger:
     def _size(self) -> int:
         return self.source.index(shifted=self._shifted).size if self.source is not None else 0
 
+    def _faulty(self) -> Mapping[int, str]:
+        return self.source.index(shifted=self._shifted).faults if self.source is not None else {}
+
     def _unused(self) -> list[int]:
         return [ordinal for ordinal in range(1, self._size() + 1) if ordinal not in self._users]
 
@@ -223,22 +249,29 @@ class Ledger:
         rows: list[dict[str, Any]] = [
             {"side": "study", "study": study, "code": code} for _, (study, code) in sorted(without.items())
         ]
-        rows += [{"side": "report", "report": ordinal, "code": "report_unmatched"} for ordinal in self._unused()]
+        faults = self._faulty()
         rows += [
-            {"side": "report", "report": ordinal, "code": "report_not_understood", "parts": parts}
-            for ordinal, parts in sorted(self._strange.items())
+            {"side": "report", "report": ordinal, "code": faults.get(ordinal, "report_unmatched")}
+            for ordinal in self._unused()
+        ]
+        rows += [
+            {"side": side, side: name, "code": "report_not_understood", "parts": parts}
+            for (side, name), parts in sorted(self._strange.items())
         ]
         write_atomically(self.unmatched, b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
     def notes(self) -> Iterator[str]:
         """Yield what a person should know."""
+        if self._strange:
+            yield f"{len(self._strange)} reports have parts that were not understood [report_not_understood]"
         if self.source is None:
             return
-        unused = len(self._unused())
+        faults = self._faulty()
+        for code, number in sorted(Counter(faults.values()).items()):
+            yield f"{number} of {self._size()} reports cannot be used [{code}]"
+        unused = len([ordinal for ordinal in self._unused() if ordinal not in faults])
         if unused:
             yield f"{unused} of {self._size()} reports matched no study of this run [report_unmatched]"
-        if self._strange:
-            yield f"{len(self._strange)} reports have parts under unknown names [report_not_understood]"
         codes = Counter(code for _, code in self._without.values())
         codes.update(code for code, _ in self.faults().values())
         for code, number in sorted(codes.items()):
