@@ -178,14 +178,17 @@ def _starts_another(part: Sentence, begin: int, joint: re.Match[str], opens: Men
         return True
     heads = part.heads(begin, joint.start())
     if opens.term.organ:
-        # "..., phúc mạc dày": the organ comes first.
-        called = [one for one in part.heads(opens.span[1], end) if not part.live[opens.span[1] : one.span[0]].strip()]
+        # "..., phúc mạc dày", "..., ở gan có một nốt": the organ comes first.
+        lead = part.words.cues["lead"].match(part.live, opens.span[1] + 1)
+        reach = lead.end() if lead and part.words.cues["has"].search(lead.group()) else opens.span[1] + 1
+        called = [one for one in part.heads(opens.span[1], end) if one.span[0] <= reach]
         kind = called[0].term.kind if called else None
+        anew = bool(called) and reach > opens.span[1] + 1 and bool(part.places(begin, joint.start()))
         measure_at = called[0].span[1] if called else end
     else:
-        kind, measure_at = opens.term.kind, opens.span[1]
+        kind, measure_at, anew = opens.term.kind, opens.span[1], False
     enlarged = bool(heads) and heads[0].term.kind == "enlargement" and not before
-    if enlarged and kind is not None and kind not in part.words.attributes:
+    if anew or (enlarged and kind is not None and kind not in part.words.attributes):
         return True
     if kind is None or not heads or kind in part.words.attributes:
         return False
