@@ -22,6 +22,7 @@ from pathlib import Path
 
 import bench_anonymize
 import bench_convert
+import bench_score
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, as it is for users
@@ -87,38 +88,6 @@ def convert(folder: Path, found: list[Path]) -> None:
                 sitk.WriteImage(reader.Execute(), str(folder / "series.nii"))
 
     compare("convert to SUV on one grid", ours, by_sitk, "SimpleITK to .nii", "studies/s", len(found))
-
-
-def score() -> None:
-    import numpy as np
-    import sacrebleu
-    from rouge_score.rouge_scorer import RougeScorer
-
-    from petct_cli.metrics.families import Item
-    from petct_cli.metrics.text import TextFamily
-    from petct_cli.report.compose import compose_report
-    from petct_cli.volume.phantom import make_phantom
-
-    rng = np.random.default_rng(0)
-    reports = [" ".join(compose_report(make_phantom(0, index).lesions, rng).values()) for index in range(100)]
-    pairs = [(reports[index % 100], reports[(index + 1) % 100]) for index in range(400)]
-    items = [Item(str(n), str(n), "", None, right, given) for n, (given, right) in enumerate(pairs)]
-    family = TextFamily(("bleu4", "rouge1", "rougeL"))
-
-    def ours() -> None:
-        rows = family.rows(items, [hypothesis for hypothesis, _ in pairs])
-        assert family.value("bleu4", rows.sum(axis=0)) > 0
-
-    def rouge() -> None:
-        scorer = RougeScorer(["rouge1", "rougeL"])
-        for hypothesis, reference in pairs:
-            scorer.score(reference, hypothesis)
-
-    def bleu() -> None:
-        sacrebleu.corpus_bleu([hypothesis for hypothesis, _ in pairs], [[reference for _, reference in pairs]])
-
-    compare("score: BLEU-4 + ROUGE-1/L", ours, rouge, "rouge_score (ROUGE only)", "pairs/s", len(pairs))
-    compare("score: BLEU-4 + ROUGE-1/L", ours, bleu, "sacrebleu (BLEU only)", "pairs/s", len(pairs))
 
 
 def pair() -> None:
@@ -251,7 +220,7 @@ def main() -> None:
         regions(folder)
     duplicates()
     if importlib.util.find_spec("rouge_score"):
-        score()
+        bench_score.bench()
 
 
 if __name__ == "__main__":

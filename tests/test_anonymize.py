@@ -92,14 +92,15 @@ def test_records_follow_the_contract(clean: Result) -> None:
     records = clean.records
     assert len(records) == STUDIES
     allowed = {
-        "type", "schema", "id", "patient", "study_date", "dates", "sex", "age", "height_m", "weight_kg", "series",
-        "report", "deid", "truth", "provenance",
+        "type", "schema", "id", "patient", "accession", "study_date", "dates", "sex", "age", "height_m", "weight_kg",
+        "series", "report", "deid", "truth", "provenance",
     }  # fmt: skip
     for record in records:
         assert set(record) <= allowed
         assert record["dates"] == "shifted"
         assert re.fullmatch(r"[0-9a-f]{16}", record["id"])
         assert re.fullmatch(r"P[A-Z2-7]{12}", record["patient"])
+        assert re.fullmatch(r"A[A-Z2-7]{12}-[A-Z2-7]{4}", record["accession"])
         assert [series["modality"] for series in record["series"]] == ["CT", "PT"]
         assert [entry["stage"] for entry in record["provenance"]] == ["anonymize"]
         assert record["deid"]["suv"][0]["verdict"] == "identical"

@@ -96,6 +96,24 @@ def test_study_of_two_series(petct: Petct, tmp_path: Path) -> None:
     assert coarse[5, 8, 8] == 5 * 50 + 16 + 16 - 500 - 10
 
 
+def test_the_scanner_is_told_as_the_pet_says_it(petct: Petct, tmp_path: Path) -> None:
+    told = {"Manufacturer": "ACME MEDICAL", "ManufacturerModelName": "Whole  Body 64", "InstitutionName": "BV X"}
+    make_study(tmp_path / "in", **told)
+    write_series(tmp_path / "in/ct", "CT", CT, RescaleIntercept=-10, Manufacturer="OTHER")
+    petct("anonymize", "in", "-o", "clean", "--key-file", "key", "--new-key", cwd=tmp_path)
+    (study,) = scan_studies([tmp_path / "in"])
+    for folder in ("in", "clean"):
+        result = petct("convert", folder, "-o", "out", cwd=tmp_path)
+        assert only(result)["scanner"] == "ACME MEDICAL Whole Body 64"
+        assert b"BV X" not in result.stdout
+    (kept,) = Convert(tmp_path / "kept")(study.with_fields(scanner="PET 1"))
+    assert isinstance(kept, Study)
+    assert kept.scanner == "PET 1"
+    write_series(tmp_path / "alone/ct", "CT", CT, Manufacturer="OTHER")
+    assert converted(tmp_path / "o2", tmp_path / "alone").scanner == "OTHER"
+    assert "scanner" not in converted(tmp_path / "o3", make_study(tmp_path / "nobody")).to_json()
+
+
 def test_output_says_nothing_of_the_patient(petct: Petct, tmp_path: Path) -> None:
     make_study(tmp_path / "in", PatientWeight=None)
     result = petct("convert", "in", "-o", "out", "--json-logs", "log", cwd=tmp_path)

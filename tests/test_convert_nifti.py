@@ -258,6 +258,13 @@ def test_activity_without_the_facts_stays_activity(tmp_path: Path, change: dict[
     np.testing.assert_allclose(load_volume(tmp_path / told["path"]).max(), (SUV * 3000).max())
 
 
+def test_a_sidecar_tells_the_scanner(tmp_path: Path) -> None:
+    told = {"Manufacturer": "ACME", "ManufacturersModelName": "Body 64", "InstitutionName": "BV X", "Units": "BQML"}
+    record = pet_of(tmp_path / "in", SUV, told)
+    assert record["scanner"] == "ACME Body 64"
+    assert "BV X" not in json.dumps(record)
+
+
 def test_activity_without_a_sidecar_is_never_called_suv(tmp_path: Path) -> None:
     told = pet_of(tmp_path / "in", SUV * 3000)["pet"]
     assert (told["unit"], told["suv_lacks"]) == ("Bq/ml", "suv_missing_dose")

@@ -11,12 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from petct_cli.metrics.controls import exchange, fold_of, most_frequent_site, templates
+from petct_cli.metrics.controls import exchange, fold_of, most_frequent_site, shuffles, templates, without_stock
 from petct_cli.metrics.families import Fact, Item
 from petct_cli.metrics.lesion_sites import SiteFamily, chance_f1, true_facts
-from petct_cli.metrics.ngrams import bleu_row, corpus_bleu, nltk_bleu_row, nltk_corpus_bleu
 from petct_cli.metrics.registry import PRESETS
-from petct_cli.metrics.statistics import bootstrap_ci, paired_p_value, sum_by_unit
 from petct_cli.metrics.text import TextFamily
 from petct_cli.metrics.vimed import VimedFamily
 from petct_cli.report.normalise import DEFAULT
@@ -47,12 +45,12 @@ def total(family: Any, metric: str, items: list[Item], hypotheses: list[str] | N
 @given(pairs)
 def test_bleu_is_sacrebleu_on_the_same_tokens(given_pairs: list[tuple[str, str]]) -> None:
     tokens = [(DEFAULT.tokens(a), DEFAULT.tokens(b)) for a, b in given_pairs]
-    sums = np.array([bleu_row(a, b) for a, b in tokens]).sum(0)
+    ours = total(TextFamily(("bleu4",)), "bleu4", [item(number, b, a) for number, (a, b) in enumerate(given_pairs)])
     theirs = sacrebleu.corpus_bleu(
         [" ".join(a) for a, _ in tokens], [[" ".join(b) for _, b in tokens]], tokenize="none", force=True
     )
     if all(count > 0 for count in theirs.totals):
-        assert float(corpus_bleu(sums, 4)) == pytest.approx(theirs.score, abs=1e-9)
+        assert ours == pytest.approx(theirs.score, abs=1e-9)
 
 
 @settings(max_examples=150, deadline=None)
@@ -70,7 +68,8 @@ def test_rouge_of_the_preset_is_rouge_score(given_pairs: list[tuple[str, str]]) 
 @given(pairs)
 def test_bleu_of_the_preset_is_nltk(given_pairs: list[tuple[str, str]]) -> None:
     translate = pytest.importorskip("nltk.translate.bleu_score")
-    ours = float(nltk_corpus_bleu(np.array([nltk_bleu_row(a.split(), b.split()) for a, b in given_pairs]).sum(0)))
+    items = [item(number, b, a) for number, (a, b) in enumerate(given_pairs)]
+    ours = total(VimedFamily(("bleu4",)), "bleu4", items)
     theirs = translate.corpus_bleu(
         [[b.split()] for _, b in given_pairs],
         [a.split() for a, _ in given_pairs],
@@ -184,6 +183,40 @@ def test_exchange_uses_every_item_once() -> None:
     assert sorted(index for index in partner if index is not None) == list(range(30))
 
 
+def test_exchange_gives_the_same_partners_in_any_order_and_others_in_another() -> None:
+    items = grouped(40, 2, 2)
+    partners = {items[a].id: items[b].id for a, b in enumerate(exchange(items, 0)) if b is not None}
+    turned = items[::-1]
+    assert {turned[a].id: turned[b].id for a, b in enumerate(exchange(turned, 0)) if b is not None} == partners
+    assert exchange(items, 0, order=1) != exchange(items, 0)
+
+
+def test_exchange_with_a_patient_who_is_most_of_the_group() -> None:
+    items = [item(n, "Gan to.", patient="p" if n < 40 else f"q{n}") for n in range(50)]
+    partner = exchange(items, 0)
+    assert all(items[other or 0].patient != "p" for other in partner[:40])
+    assert {items[other or 0].patient for other in partner[40:]} == {"p"}
+
+
+def test_many_items_are_shuffled_less_often() -> None:
+    assert [shuffles(grouped(number, 1, 1)) for number in (1, 1000, 3000, 20_000)] == [10, 10, 3, 1]
+
+
+def test_stock_sentences_go_from_both_sides_however_they_are_spelled() -> None:
+    items = [item(n, f"Não bình thường. Nốt {n} mm.", f"Nốt {n} mm. NÃO BÌNH THƯỜNG") for n in range(10)]
+    items.append(item(10, "Não bình thường!", "Gan to. Não  bình thường."))
+    rest = without_stock(items)
+    assert [one.reference for one in rest.items] == [*(f"Nốt {n} mm." for n in range(10)), None]
+    assert list(rest.hypotheses) == [*(f"Nốt {n} mm." for n in range(10)), "Gan to."]
+    assert (rest.sentences, rest.emptied) == (1, 1)
+    assert rest.share == pytest.approx(100 * 33 / 63)
+
+
+def test_what_two_patients_say_is_no_stock() -> None:
+    items = [item(n, "Não bình thường.", patient=f"p{n % 2}") for n in range(30)]
+    assert without_stock(items).sentences == 0
+
+
 def test_the_template_is_made_without_the_patients_it_is_for() -> None:
     common = "Não bình thường. Tim bình thường."
     items = [item(n, f"{common} Nốt {n} mm.") for n in range(40)]
@@ -200,45 +233,3 @@ def test_the_template_is_made_without_the_patients_it_is_for() -> None:
 def test_the_most_frequent_site() -> None:
     items = [item(n, None, truth=(LUNG,) if n % 4 else (LIVER,)) for n in range(40)]
     assert {fact for facts in most_frequent_site(items, true_facts) for fact in facts} == {Fact("lung", "right")}
-
-
-def mean(sums: Any) -> Any:
-    return sums[..., 0] / sums[..., 1]
-
-
-def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(3)
-    covered = 0
-    for trial in range(200):
-        rows = np.column_stack([rng.normal(1, 1, 60), np.ones(60)])
-        interval = bootstrap_ci(rows, mean, 300, trial)
-        assert interval is not None
-        covered += interval[0] <= 1 <= interval[1]
-    assert 175 <= covered <= 200
-
-
-def test_the_unit_is_the_patient() -> None:
-    rng = np.random.default_rng(4)
-    values = rng.normal(0, 1, 40)
-    rows = np.column_stack([np.repeat(values, 5), np.ones(200)])
-    patients = [f"p{n // 5}" for n in range(200)]
-    alone = bootstrap_ci(rows, mean, 500, 0)
-    clustered = bootstrap_ci(sum_by_unit(rows, patients), mean, 500, 0)
-    assert alone is not None
-    assert clustered is not None
-    assert clustered[1] - clustered[0] > 1.6 * (alone[1] - alone[0])
-    order = rng.permutation(200)
-    assert bootstrap_ci(sum_by_unit(rows[order], [patients[n] for n in order]), mean, 500, 0) == pytest.approx(
-        clustered
-    )
-    assert bootstrap_ci(rows[:1], mean, 500, 0) is None
-
-
-def test_the_paired_test_sees_a_difference_and_not_noise() -> None:
-    rng = np.random.default_rng(5)
-    one = np.column_stack([rng.normal(1, 1, 80), np.ones(80)])
-    better = np.column_stack([one[:, 0] + 0.5, one[:, 1]])
-    noisy = np.column_stack([rng.normal(1, 1, 80), np.ones(80)])
-    assert (paired_p_value(better, one, mean, 999, 0) or 1) <= 0.002
-    assert (paired_p_value(noisy, one, mean, 999, 0) or 0) > 0.05
-    assert paired_p_value(one, one, mean, 999, 0) == 1

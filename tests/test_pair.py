@@ -93,6 +93,20 @@ def test_a_report_is_read_from_the_file_that_the_record_names(tmp_path: Path) ->
     assert (head.reference, chest.reference) == ("Não bình thường.", "Phổi sáng.")
 
 
+@pytest.mark.parametrize(
+    "options", [(), ("--duplicates", "off"), ("--slices",), ("--task", "vqa,compare", "--jobs", "2")]
+)
+def test_an_id_is_paired_once(petct: Petct, options: tuple[str, ...]) -> None:
+    first, again = study("a"), study("a", patient="P-other", report={"sections": {"chest": "Gan to."}})
+    failed = study("a", error={"stage": "convert", "code": "no_pet", "message": "x"})
+    alone = petct("pair", *options, stdin=lines(first, study("b")))
+    both = petct("pair", *options, stdin=lines(first, again, study("b"), failed))
+    assert (alone.code, both.code) == (0, 1)
+    assert both.stdout == alone.stdout
+    assert both.stderr.count("a: a study of this id was given before") == 2
+    assert "duplicate_id" in both.stderr
+
+
 def test_reports_beside_the_studies_are_matched(petct: Petct, tmp_path: Path) -> None:
     layout = {
         "Mô tả hình ảnh": {"Đầu - cổ": "Não bình thường.", "Lồng ngực": "Phổi sáng.", "Ổ bụng": "Gan bình thường."}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,7 @@ def test_a_list_with_a_bad_row_is_named_by_the_row(tmp_path: Path, text: str) ->
 def test_a_report_that_two_studies_claim_goes_to_neither(petct: Petct, tmp_path: Path) -> None:
     write(tmp_path / "r/a.json", "Phổi sáng.", patient="P1")
     write(tmp_path / "r/b.json", "Gan to.", patient="P2")
-    stdin = lines(
-        bare("s1", patient="P1"), bare("s2", patient="P1"), bare("s3", patient="P2"), bare("s3", patient="P2")
-    )
+    stdin = lines(bare("s1", patient="P1"), bare("s2", patient="P1"), bare("s3", patient="P2"))
     result = petct(*RULES, "--reports", tmp_path / "r", "--unmatched", tmp_path / "u.jsonl", stdin=stdin)
     assert told(result) == {"s1": "report_shared", "s2": "report_shared", "s3": "Gan to."}
     assert "report 1 of 2 matches 2 studies: s1, s2" in result.stderr
@@ -132,6 +131,72 @@ def test_near_misses_and_ambiguity_name_both_sides(petct: Petct, tmp_path: Path)
     assert "s1/whole/report: report 1 of 4 is of the same patient 2 days off" in result.stderr
     assert "reports 3, 4 of 4 differ" in result.stderr
     assert "P1" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def deidentified(petct: Petct, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a study with an accession number that went through `anonymize`, and its record."""
+    folder = tmp_path_factory.mktemp("numbered")
+    for modality in ("CT", "PT"):
+        write_series(folder / "raw" / modality, modality, np.ones((3, 4, 4), np.int16), AccessionNumber="PX-0012")
+    made = petct("anonymize", "raw", "-o", "clean", "--key-file", "key", "--new-key", cwd=folder)
+    assert made.code == 0, made.stderr
+    (record,) = made.records
+    return folder, record | {"ct": volume("ct"), "pet": volume("pet")}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "found"),
+    [
+        ("a", {"Số phiếu": "px 0012"}, "Phổi sáng."),
+        ("PX-0012", {}, "Phổi sáng."),
+        ("a", {"Số phiếu": "PX12"}, "report_near_miss"),
+        ("PX12", {}, "report_near_miss"),
+        ("a", {"Số phiếu": "PX-0013"}, "no_report"),
+        ("a", {"Số phiếu": "-"}, "no_report"),
+    ],
+)
+def test_accession_numbers_are_found_under_the_key(
+    petct: Petct,
+    deidentified: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    name: str,
+    fields: dict[str, str],
+    found: str,
+) -> None:
+    folder, record = deidentified
+    assert re.fullmatch("A[A-Z2-7]{12}-[A-Z2-7]{4}", record["accession"])
+    write(tmp_path / f"r/{name}.json", "Phổi sáng.", **fields)
+    write(tmp_path / "r/other.json", "Gan to.", accession="7")
+    done = petct(*RULES, "--reports", tmp_path / "r", "--key-file", folder / "key", stdin=lines(record))
+    assert told(done) == {record["id"]: found}
+    assert "0012" not in done.stderr.casefold() + done.stdout.decode()
+    # Without the key the pseudonym is all that a report may name.
+    write(tmp_path / "p/a.json", "Gan to.", accession=record["accession"])
+    assert told(petct(*RULES, "--reports", tmp_path / "p", stdin=lines(record))) == {record["id"]: "Gan to."}
+
+
+def test_one_accession_number_of_two_studies_or_two_reports_is_nobodys(
+    petct: Petct, deidentified: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, record = deidentified
+    command = (*RULES, "--reports", tmp_path / "r", "--key-file", folder / "key")
+    write(tmp_path / "r/a.json", "Phổi sáng.", accession="PX-0012")
+    second = record | {"id": "s2", "patient": "P2"}
+    shared = petct(*command, stdin=lines(record, second))
+    assert set(told(shared).values()) == {"report_shared"}
+    assert f"report 1 of 1 matches 2 studies: {', '.join(sorted((record['id'], 's2')))}" in shared.stderr
+    write(tmp_path / "r/b.json", "Gan to.", accession="PX-0012")
+    assert told(petct(*command, stdin=lines(record))) == {record["id"]: "report_ambiguous"}
+
+
+def test_another_key_is_told_of(petct: Petct, deidentified: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    _, record = deidentified
+    write(tmp_path / "r/a.json", "Phổi sáng.", accession="PX-0012")
+    (tmp_path / "key").write_text("0" * 64)
+    (tmp_path / "key").chmod(0o600)
+    done = petct(*RULES, "--reports", tmp_path / "r", "--key-file", tmp_path / "key", stdin=lines(record))
+    assert told(done) == {record["id"]: "other_key"}
 
 
 @pytest.mark.parametrize("by", ["patient and date", "study", "name"])

@@ -21,7 +21,8 @@ Split = Annotated[
     typer.Option(
         metavar="RULE",
         help="random:SEED[:A/B/C], time (the paper's months), file:PATH (patient or study, split), "
-        "stratified:site|scanner|sex[:SEED], or one of train, val, test for all. Always by patient.",
+        "stratified:site|scanner|sex[:SEED], or one of train, val, test for all. Always by patient. "
+        "`convert` writes scanner; site is yours to add.",
     ),
 ]
 Reports = Annotated[

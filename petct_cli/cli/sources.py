@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,20 @@ class BadLine:
 
 
 Item = Record | BadLine
+Check = Callable[[Record], BadLineError | None]
 
 
-def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) -> Iterator[Item]:
+def read_records(
+    files: Iterable[str | Path] | None, *, any_json: bool = False, check: Check | None = None
+) -> Iterator[Item]:
     """Yield the records of `files` in order; stdin for ``-`` or when there are none.
 
     Parameters
     ----------
     any_json
         Accept objects that petct did not write (`decode`).
+    check
+        Returns what makes a record a bad line though it can be read, so that the message names file and line.
 
     Raises
     ------
@@ -49,18 +54,18 @@ def read_records(files: Iterable[str | Path] | None, *, any_json: bool = False) 
         raise InputError("no_stdin", "stdin is closed")
     if "-" in names and sys.stdin.isatty():
         raise UsageError("stdin_is_terminal", "nothing to read: give FILE, or pipe records in")
-    return _read_all(names, any_json)
+    return _read_all(names, any_json, check)
 
 
-def _read_all(names: list[str], any_json: bool) -> Iterator[Item]:
+def _read_all(names: list[str], any_json: bool, check: Check | None) -> Iterator[Item]:
     for name in names:
         if name == "-":
             with _stdin() as stdin:
-                yield from _read_lines("stdin", stdin, any_json)
+                yield from _read_lines("stdin", stdin, any_json, check)
             continue
         try:
             with open(name, "rb") as file:
-                yield from _read_lines(name, file, any_json)
+                yield from _read_lines(name, file, any_json, check)
         except OSError as error:
             raise InputError("unreadable", f"{name}: {error.strerror}") from None
 
@@ -80,7 +85,7 @@ def _stdin() -> Iterator[BinaryIO]:
         yield file
 
 
-def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
+def _read_lines(name: str, file: BinaryIO, any_json: bool, check: Check | None) -> Iterator[Item]:
     for number, line in enumerate(file, start=1):
         line = line.removeprefix(b"\xef\xbb\xbf")
         if not line or line.isspace():
@@ -90,7 +95,8 @@ def _read_lines(name: str, file: BinaryIO, any_json: bool) -> Iterator[Item]:
         except BadLineError as fault:
             yield BadLine(f"{name}:{number}", fault)
             continue
-        yield record
+        refused = check(record) if check is not None else None
+        yield record if refused is None else BadLine(f"{name}:{number}", refused)
 
 
 def as_items(found: Iterable[Record | InputFault]) -> Iterator[Item]:
@@ -107,14 +113,24 @@ def is_manifest(path: str) -> bool:
     return path == "-" or (path.endswith((".jsonl", ".ndjson")) and not Path(path).is_dir())
 
 
-def once_each(studies: Iterable[Item]) -> Iterator[Item]:
-    """Let each id be converted once: a second study of that name would replace the volumes of the first."""
+def once_each(studies: Iterable[Item], stage: str | None = None) -> Iterator[Item]:
+    """Let each id be worked on once: what is made of a second study of that name would stand for the first one's.
+
+    It holds the ids of all studies, 130 bytes each.
+
+    Parameters
+    ----------
+    stage
+        What passes the second one on as failed, and does nothing to studies that have failed or have volumes. None: the
+        second one is told of and left out, whatever it is, since each of the records that follow counts.
+    """
     seen: set[str] = set()
     for item in studies:
-        if isinstance(item, Study) and item.error is None and item.ct is None and item.pet is None:
+        if isinstance(item, Study) and (stage is None or (item.error is None and item.ct is None and item.pet is None)):
             if item.id in seen:
                 code, message = "duplicate_id", "a study of this id was given before"
-                yield BadLine(item.id, BadLineError(code, message, item.failed("convert", code, message)))
+                failed = None if stage is None else item.failed(stage, code, message)
+                yield BadLine(item.id, BadLineError(code, message, failed))
                 continue
             seen.add(item.id)
         yield item

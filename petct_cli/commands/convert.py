@@ -64,7 +64,7 @@ def main(
             assume=tuple(assume or ()),
             threads=spare_threads(shared.jobs) if shared.executor is None else 1,
         )
-        run(stage, once_each(_studies(paths, folders, scratch)), shared)
+        run(stage, once_each(_studies(paths, folders, scratch), "convert"), shared)
 
 
 def _studies(paths: list[str] | None, folders: list[Path], scratch: Path | None) -> Iterator[Item]:

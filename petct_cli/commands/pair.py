@@ -8,7 +8,7 @@ from petct_cli.cli import pair_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
-from petct_cli.cli.sources import read_records
+from petct_cli.cli.sources import once_each, read_records
 from petct_cli.core.scratch import scratch_folder
 
 
@@ -41,9 +41,9 @@ def main(
     """Pair images with report text: one sample per study, region and task.
 
     Reads study records that `petct convert` wrote and emits three samples a study: head-neck, chest, abdomen-pelvis,
-    each with its slices, its findings and its split. Regions go by the lungs that the CT shows; without lungs by the
-    paper's fractions, and a scan shorter than 700 mm is one sample of region "unknown".
-    A study without CT, PET or report becomes failed samples. --slices lists each CT slice with its PET slice instead.
+    each with its slices, findings and split. Regions go by the lungs that the CT shows; without lungs by the paper's
+    fractions, and a scan shorter than 700 mm is one sample of region "unknown". A study without CT, PET or report gives
+    failed samples, an id seen before none (130 bytes each are kept). --slices lists CT slices with their PET slices.
 
     Splits are by patient, and patients whose reports say the same (exactly, or nearly) come to one split, so all
     studies are read before the first sample is written. It streams with --duplicates off and a random split, and when
@@ -86,5 +86,5 @@ def main(
         stage = Pair(cut, rule.for_workers, alike, source, preview, tasks, outputs.pictures)
     with placing.folder() as folder, scratch_folder() if tasks.waits or outputs else nullcontext() as scratch:
         written = outputs.gather(scratch, stage.about(), placing.counts) if scratch else []
-        studies = outputs.watched(placing.place(read_records(files), stage, folder), written, shared.shard)
+        studies = outputs.watched(placing.place(once_each(read_records(files)), stage, folder), written, shared.shard)
         run(stage, studies, shared, placing, Chain([*stage.gather(scratch), *written]) if scratch else None)

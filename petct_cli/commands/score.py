@@ -4,43 +4,46 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import partial
 from itertools import chain
-from typing import Annotated
 
-import typer
-
+from petct_cli.cli import score_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import read_records
 from petct_cli.core.errors import UsageError
 
-FilesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="FILE|-", help="Records with a reference and a hypothesis.")
-]
-MetricsOption = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="bleu1..bleu4, rouge1, rouge2, rougeL, site_f1, size_mae_mm, ...")
-]
-
 
 @command(uses=("seed",))
 def main(
-    files: FilesArgument = None,
-    metrics: MetricsOption = None,
-    preset: Annotated[str, typer.Option(metavar="NAME", help="vi, or vimed: the published recipe, as it is.")] = "vi",
-    system: Annotated[str | None, typer.Option(metavar="NAME", help="Name where a record has no system.")] = None,
-    reference_field: Annotated[str, typer.Option(metavar="FIELD", help="Right text.")] = "reference",
-    hypothesis_field: Annotated[str, typer.Option(metavar="FIELD", help="Text to judge.")] = "hypothesis",
-    patient_field: Annotated[str, typer.Option(metavar="FIELD", help="Unit of resampling.")] = "patient",
-    group_field: Annotated[str, typer.Option(metavar="FIELD", help="Groups that also get scores.")] = "region",
-    controls: Annotated[bool, typer.Option(help="Score null controls, too.")] = True,
-    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples for intervals and tests.")] = 1000,
-    as_written: Annotated[
-        str, typer.Option(metavar="WHAT,...", help="Spelling to take as it is: unicode, tone, case, decimal.")
-    ] = "",
-    output: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="jsonl, md or table; auto: table on a terminal.")
-    ] = "auto",
+    files: opt.Files = None,
+    metrics: opt.Metrics = None,
+    preset: opt.Preset = "vi",
+    as_written: opt.AsWritten = "",
+    tokens: opt.Tokens = "syllable",
+    bert_model: opt.BertModel = None,
+    layer: opt.Layer = None,
+    system: opt.System = None,
+    reference_field: opt.ReferenceField = "reference",
+    hypothesis_field: opt.HypothesisField = "hypothesis",
+    patient_field: opt.PatientField = "patient",
+    group_field: opt.GroupField = "region",
+    lesion_fields: opt.LesionFields = "reference_lesions,hypothesis_lesions",
+    scope: opt.Scope = None,
+    tolerance: opt.Tolerance = "",
+    severity: opt.Severity = None,
+    by_organ: opt.ByOrgan = False,
+    controls: opt.Controls = True,
+    bootstrap: opt.Bootstrap = 1000,
+    vqa_tolerance: opt.VqaTolerance = 10,
+    extractor_url: opt.ExtractorUrl = None,
+    extractor_model: opt.ExtractorModel = None,
+    extractor_cache: opt.ExtractorCache = None,
+    extractor_remote: opt.ExtractorRemote = False,
+    per_sample: opt.PerSample = False,
+    append: opt.Append = None,
+    output: opt.Format = "auto",
     *,
     shared: Shared,
 ) -> None:
@@ -48,38 +51,55 @@ def main(
 
     Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
     count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
-    Emits one score record per metric: over all, per group, and per control (template, other_patient, shuffled, self,
-    chance, frequent_site), with 95 % intervals over patients. Text is compared in a canonical Vietnamese form.
+    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control. Texts
+    are compared in a canonical Vietnamese form.
+
+    Controls: template (constant, made from other patients), other_patient (its reference), shuffled (hypotheses among
+    patients of a group; what the true order gains is the image signal, with a paired p-value), self, stock_removed
+    (without the sentences of 5 % of the references), chance, frequent_site, majority. Two systems also give comparison
+    records: the difference on common samples, paired randomisation, corrected by Holm over the pairs.
 
     Example:
 
         petct generate samples.jsonl --model model | petct score --format md
     """
     from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_input import Fields, file_names, named
-    from petct_cli.stages.score_show import ShownScore
+    from petct_cli.stages.score_clinical import read_choices
+    from petct_cli.stages.score_input import InputCheck, file_names, named, named_fields
+    from petct_cli.stages.score_lesions import endpoint_extractor
+    from petct_cli.stages.score_log import refuse_other_uses
+    from petct_cli.stages.score_show import ShownScore, chosen_form
 
     kept = {name for name in as_written.split(",") if name}
     if not kept <= {"unicode", "tone", "case", "decimal"}:
         raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
-    if output not in ("auto", "jsonl", "md", "table"):
-        raise UsageError("bad_option", "--format takes jsonl, md or table")
+    refuse_other_uses(append, *(files or []), shared.lock)
+    fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
         preset=preset,
         spelling=Spelling(**dict.fromkeys(kept, False)),
-        fields=Fields(reference_field, hypothesis_field, patient_field, group_field),
+        tokens=tokens,
+        bert_model=bert_model,
+        layer=layer,
+        fields=fields,
         system=system,
         controls=controls,
         resamples=bootstrap,
         seed=shared.seed,
+        vqa_tolerance=vqa_tolerance / 100,
+        extractor=endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed),
+        per_sample=per_sample,
+        clinical=read_choices(scope, tolerance, severity, by_organ),
+        append=append,
     )
-    form = ("table" if sys.stdout.isatty() else "jsonl") if output == "auto" else output
+    form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
     width = shutil.get_terminal_size((120, 24)).columns
     shown = stage if form == "jsonl" else ShownScore(stage, form, sys.stdout.buffer.write, width)
-    names = file_names(files or []) if system is None and len(files or []) > 1 else [None]
+    names = file_names(files or []) if system is None and len(files or []) > 1 else [system] * len(files or ["-"])
+    check = InputCheck(fields)
     sources = [
-        named(read_records([file], any_json=True), name)
-        for file, name in zip(files or ["-"], names * (len(files or ["-"]) // len(names)), strict=True)
+        named(read_records([file], any_json=True, check=partial(check, system=name)), name)
+        for file, name in zip(files or ["-"], names, strict=True)
     ]
     run(shown, chain.from_iterable(sources), shared)

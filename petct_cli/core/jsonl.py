@@ -157,7 +157,10 @@ def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Recor
         ``not_json``, ``number_range``, ``unknown_type``, ``schema_newer`` or ``invalid_record``; the message names the
         field and never its value.
     """
-    value = _parse_object(line)
+    try:
+        value = _parse_object(line)
+    except BadLineError as fault:
+        raise (_told_apart(fault, line, stage) if any_json else fault) from None
     kind = value.get("type")
     model = MODELS.get(kind) if isinstance(kind, str) else None
     schema = value.get("schema", SCHEMA)
@@ -170,6 +173,22 @@ def decode(line: bytes, stage: str = "read", *, any_json: bool = False) -> Recor
         message = "missing field type" if kind is None else "unknown record type"
         raise BadLineError("unknown_type", message, _salvage(value, stage, "unknown_type", message))
     return _validate(model, line, value, stage)
+
+
+def _told_apart(fault: BadLineError, line: bytes, stage: str) -> BadLineError:
+    """Tell NaN and infinity, which other programs write, from what is no JSON at all; the record is kept as failed."""
+    if fault.code != "not_json" or not (b"NaN" in line or b"Infinity" in line):
+        return fault
+    import json
+
+    try:
+        value = json.loads(line, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return fault
+    if not isinstance(value, dict):
+        return fault
+    code, message = "number_range", "NaN or infinity, which JSON does not have"
+    return BadLineError(code, message, _foreign(value, stage).failed(stage, code, message))
 
 
 def _foreign(value: dict[str, Any], stage: str) -> AnyRecord:

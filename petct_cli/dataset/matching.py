@@ -266,6 +266,11 @@ def folded(text: str) -> str:
     return " ".join(re.sub(r"[^\w.]+|_", " ", plain).split())
 
 
+def writings(number: str) -> tuple[str, str]:
+    """Return a number as it is compared, and as near misses are: what a pseudonym of it has to be made of."""
+    return folded(number), loosely(folded(number))
+
+
 def day_of(text: str) -> str:
     """Return a date in any usual form as YYYYMMDD, nothing when it is none."""
     found = re.search(r"(\d{4})[-/.]?(\d{2})[-/.]?(\d{2})", text)

@@ -11,6 +11,7 @@ DAYS = 7
 """Nobody has two whole-body PET/CT within a week: the report is of this study, or one of the dates is wrong."""
 
 EntryT = TypeVar("EntryT")
+_ACCESSION_PSEUDONYM = re.compile(r"(a[a-z2-7]{12}) [a-z2-7]{4}")
 
 
 def loosely(name: str) -> str:
@@ -18,7 +19,15 @@ def loosely(name: str) -> str:
 
     >>> loosely("acc 0012"), loosely("acc12")
     ('acc12', 'acc12')
+
+    Of the pseudonym of an accession number that is the part which all ways to write the number have in common:
+
+    >>> loosely("abcdefghijklm nopq")
+    'abcdefghijklm'
     """
+    pseudonym = _ACCESSION_PSEUDONYM.fullmatch(name)
+    if pseudonym:
+        return pseudonym[1]
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s._]+", "", name))
 
 

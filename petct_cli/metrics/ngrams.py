@@ -1,6 +1,6 @@
-"""N-gram overlap as sums that can be added over samples: BLEU counts and ROUGE F-measures.
+"""BLEU from sums that can be added over samples, and ROUGE-N of one pair.
 
-Everything here works on token lists; what a token is, the caller decides.
+What a token is, the caller decides.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from petct_cli.metrics.families import Floats
+from petct_cli.metrics.overlap import Integers, ngram_counts
 
 MAX_ORDER = 4
 BLEU_COLUMNS = 3 * MAX_ORDER + 2
@@ -28,20 +28,23 @@ def ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(islice(tokens, start, None) for start in range(order)), strict=False))
 
 
-def bleu_row(hypothesis: Sequence[str], reference: Sequence[str], orders: int = MAX_ORDER) -> list[float]:
-    """Return one sample's BLEU sums (`BLEU_COLUMNS` of them)."""
-    matches, given, wanted = [0.0] * MAX_ORDER, [0.0] * MAX_ORDER, [0.0] * MAX_ORDER
-    for order in range(1, orders + 1):
-        given[order - 1] = max(0, len(hypothesis) - order + 1)
-        wanted[order - 1] = max(0, len(reference) - order + 1)
-        if given[order - 1] and wanted[order - 1]:
-            of_reference = ngrams(reference, order)
-            matches[order - 1] = sum(
-                min(count, of_reference[ngram])
-                for ngram, count in ngrams(hypothesis, order).items()
-                if ngram in of_reference
-            )
-    return [*matches, *given, *wanted, float(len(hypothesis)), float(len(reference))]
+def bleu_rows(found: Integers, given: Integers, wanted: Integers) -> Floats:
+    """Return BLEU sums, shape (pairs, BLEU_COLUMNS).
+
+    Parameters
+    ----------
+    found
+        Clipped matches, shape (pairs, orders); the columns of further orders stay 0.
+    given, wanted
+        Tokens of each hypothesis and of each reference.
+    """
+    orders = found.shape[1]
+    rows = np.zeros((len(found), BLEU_COLUMNS))
+    columns = (found, ngram_counts(given, orders), ngram_counts(wanted, orders))
+    for start, counts in zip(range(0, 3 * MAX_ORDER, MAX_ORDER), columns, strict=True):
+        rows[:, start : start + orders] = counts
+    rows[:, -2], rows[:, -1] = given, wanted
+    return rows
 
 
 def corpus_bleu(sums: Floats, order: int) -> Floats:
@@ -77,11 +80,11 @@ def corpus_bleu(sums: Floats, order: int) -> Floats:
     return np.asarray(np.where(nothing, 0.0, score), dtype=np.float64)
 
 
-def nltk_bleu_row(hypothesis: Sequence[str], reference: Sequence[str]) -> list[float]:
-    """Return one sample's sums in NLTK's manner: a hypothesis too short for an order counts as one n-gram of it."""
-    row = bleu_row(hypothesis, reference)
-    row[MAX_ORDER : 2 * MAX_ORDER] = [max(1.0, count) for count in row[MAX_ORDER : 2 * MAX_ORDER]]
-    return row
+def nltk_bleu_rows(found: Integers, given: Integers, wanted: Integers) -> Floats:
+    """Return BLEU sums in NLTK's manner: a hypothesis too short for an order counts as one n-gram of it."""
+    rows = bleu_rows(found, given, wanted)
+    rows[:, MAX_ORDER : 2 * MAX_ORDER] = np.maximum(rows[:, MAX_ORDER : 2 * MAX_ORDER], 1)
+    return rows
 
 
 def nltk_corpus_bleu(sums: Floats) -> Floats:
@@ -119,13 +122,6 @@ def rouge_n(hypothesis: Sequence[str], reference: Sequence[str], order: int = 1)
     given, wanted = ngrams(hypothesis, order), ngrams(reference, order)
     overlap = sum(min(count, wanted[ngram]) for ngram, count in given.items() if ngram in wanted)
     return _f_measure(overlap, given.total(), wanted.total())
-
-
-def rouge_l(hypothesis: Sequence[str], reference: Sequence[str]) -> float:
-    """Return the ROUGE-L F-measure of the whole texts as one sequence, 0-100."""
-    from rapidfuzz.distance import LCSseq
-
-    return _f_measure(LCSseq.similarity(hypothesis, reference), len(hypothesis), len(reference))
 
 
 def _f_measure(overlap: float, given: float, wanted: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +11,12 @@ import numpy as np
 from petct_cli.metrics.families import Family, Floats, Item
 from petct_cli.metrics.ngrams import (
     BLEU_COLUMNS,
-    nltk_bleu_row,
+    MAX_ORDER,
+    nltk_bleu_rows,
     nltk_corpus_bleu,
-    rouge_l,
-    rouge_n,
     rouge_score_tokens,
 )
+from petct_cli.metrics.overlap import TokenCodes, blocks, common_lengths, f_measures, matches
 
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
@@ -27,20 +27,21 @@ class VimedFamily(Family):
     """The published recipe: NLTK's BLEU-4 on white space, rouge_score's ASCII tokens."""
 
     wanted: tuple[str, ...]
+    words: TokenCodes = field(default_factory=lambda: TokenCodes(str.split), repr=False, compare=False)
+    ascii: TokenCodes = field(default_factory=lambda: TokenCodes(rouge_score_tokens), repr=False, compare=False)
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         rows = np.zeros((len(items), BLEU_COLUMNS + 3))
-        for row, item, text in zip(rows, items, hypotheses, strict=True):
-            if item.reference is None:
-                continue
+        for block in blocks(items, hypotheses):
             if "bleu4" in self.wanted:
-                row[:BLEU_COLUMNS] = nltk_bleu_row(text.split(), item.reference.split())
-            given, wanted = rouge_score_tokens(text), rouge_score_tokens(item.reference)
+                coded = block.coded(self.words)
+                rows[block.chosen, :BLEU_COLUMNS] = nltk_bleu_rows(matches(coded, MAX_ORDER), *coded.lengths())
+            coded = block.coded(self.ascii)
             if "rouge1" in self.wanted:
-                row[-3] = rouge_n(given, wanted)
+                rows[block.chosen, -3] = f_measures(matches(coded, 1)[:, 0], *coded.lengths())
             if "rougeL" in self.wanted:
-                row[-2] = rouge_l(given, wanted)
-            row[-1] = 1
+                rows[block.chosen, -2] = f_measures(common_lengths(coded), *coded.lengths())
+            rows[block.chosen, -1] = 1
         return rows
 
     def value(self, metric: str, sums: Floats) -> Floats:

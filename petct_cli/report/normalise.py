@@ -15,18 +15,19 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\w+")
 """A number with its decimals, or a run of letters: in Vietnamese, one syllable."""
 
 _TONES = "\u0300\u0309\u0303\u0301\u0323"  # huyền, hỏi, ngã, sắc, nặng
 _GLIDES = (("o", "a"), ("o", "e"), ("u", "y"))
-_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_DECIMAL_COMMA = re.compile(r",(?<=\d,)(?=\d)")
 # Letters that legacy encodings put in place of Vietnamese ones: Icelandic eth for d with stroke.
 _LOOKALIKES = str.maketrans({"ð": "đ", "Ð": "Đ", "\u200b": None, "\u200c": None, "\u200d": None, "\ufeff": None})
-
-_ANY_LOOKALIKE = re.compile("[" + "".join(map(chr, _LOOKALIKES)) + "]")
+_KEPT_WORDS = 100_000
+_LONGEST_KEPT = 64
 
 
 def _toned(letter: str, tone: str) -> str:
@@ -46,20 +47,16 @@ def _glide_tables() -> tuple[dict[str, str], dict[str, str]]:
 _TO_FIRST, _TO_SECOND = _glide_tables()
 
 
+def _any_of(letters: Iterable[str]) -> str:
+    return f"[{''.join(sorted(set(letters)))}]"
+
+
+# What starts with one class of letters is searched for at C speed; the tables say which pairs are meant.
 # "quý" has its u in the consonant: there the tone belongs on the y in both habits.
-def _any_of(pairs: Iterable[str]) -> str:
-    """Return a pattern of two-letter strings in classes of letters, which is searched much faster than a list."""
-    seconds: dict[str, set[str]] = {}
-    for pair in pairs:
-        seconds.setdefault(pair[0], set()).add(pair[1])
-    firsts: dict[str, str] = {}
-    for first, found in seconds.items():
-        firsts["".join(sorted(found))] = firsts.get("".join(sorted(found)), "") + first
-    return "(?:" + "|".join(f"[{before}][{after}]" for after, before in firsts.items()) + ")"
-
-
-_OPEN = re.compile(rf"(?<![qQ]){_any_of(_TO_FIRST)}(?!\w)")
-_CLOSED = re.compile(rf"{_any_of(_TO_SECOND)}(?=[^\W\d_])|(?<=[qQ]){_any_of(_TO_SECOND)}")
+_OPEN = re.compile(rf"{_any_of(pair[0] for pair in _TO_FIRST)}(?<![qQ].){_any_of(pair[1] for pair in _TO_FIRST)}(?!\w)")
+_CLOSED = re.compile(
+    rf"{_any_of(pair[0] for pair in _TO_SECOND)}(?:(?<=[qQ].)|(?=\w[^\W\d_])){_any_of(pair[1] for pair in _TO_SECOND)}"
+)
 
 
 def unify_tone_marks(text: str) -> str:
@@ -67,14 +64,33 @@ def unify_tone_marks(text: str) -> str:
 
     `text` is in NFC; its length does not change.
     """
-    text = _OPEN.sub(lambda match: _TO_FIRST[match.group()], text)
-    return _CLOSED.sub(lambda match: _TO_SECOND[match.group()], text)
+    text = _OPEN.sub(lambda match: _TO_FIRST.get(match.group(), match.group()), text)
+    return _CLOSED.sub(lambda match: _TO_SECOND.get(match.group(), match.group()), text)
 
 
 def compose(text: str) -> str:
     """Return `text` with letters composed (NFC), look-alikes replaced and zero-width characters removed."""
+    if text.isascii():
+        return text
     text = unicodedata.normalize("NFC", text)
-    return text.translate(_LOOKALIKES) if _ANY_LOOKALIKE.search(text) else text
+    # Translating reads every letter by itself; hardly a text has any of these.
+    return text.translate(_LOOKALIKES) if any(chr(letter) in text for letter in _LOOKALIKES) else text
+
+
+class _Words(dict[str, list[str]]):
+    """Word, as written -> its tokens in one canonical form; a report has few different words."""
+
+    def __init__(self, canonical: Canonical) -> None:
+        super().__init__()
+        self._canonical = canonical
+
+    def __missing__(self, word: str) -> list[str]:
+        tokens = TOKEN.findall(self._canonical(word))
+        if len(word) <= _LONGEST_KEPT:
+            if len(self) >= _KEPT_WORDS:
+                self.clear()
+            self[word] = tokens
+        return tokens
 
 
 @dataclass(frozen=True)
@@ -111,17 +127,24 @@ class Canonical:
         return text
 
     def tokens(self, text: str) -> list[str]:
-        """Return the syllables and numbers of the canonical form; punctuation is dropped."""
-        return TOKEN.findall(self(text))
+        """Return the syllables and numbers of the canonical form; punctuation is dropped.
 
-    def signature(self) -> str:
-        """Return the choices in sacrebleu's manner: ``case:lower|norm:nfc|tone:unified|...``."""
+        No rule looks across white space, so the form of each word is found once.
+        """
+        return list(chain.from_iterable(map(self._words.__getitem__, text.split())))
+
+    @cached_property
+    def _words(self) -> _Words:
+        return _Words(self)
+
+    def signature(self, tokens: str | None = "syllable") -> str:
+        """Return the choices in sacrebleu's manner: ``case:lower|norm:nfc|tone:unified|...``, and what `tokens` are."""
         choices = {
             "case": "lower" if self.case else "mixed",
             "norm": "nfc" if self.unicode else "none",
             "tone": "unified" if self.tone else "asis",
             "dec": "point" if self.decimal else "asis",
-            "tok": "syllable",
+            **({"tok": tokens} if tokens else {}),
         }
         return "|".join(f"{name}:{choice}" for name, choice in choices.items())
 

@@ -133,7 +133,7 @@ class Anonymize:
     columns: ReportColumns | None = None
 
     name: ClassVar[str] = "anonymize"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     consumes: ClassVar[tuple[type[Record], ...]] = (Record,)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import orjson
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.records import Deid, Record, ReportRef, Series, Study, Translation, Truth
-from petct_cli.dataset.matching import Match, ReportEntry, StudyKeys, entry_of
+from petct_cli.dataset.matching import Match, ReportEntry, StudyKeys, entry_of, writings
 from petct_cli.dataset.report_files import report_index
 from petct_cli.dicom.deid.files import DicomBytes, read_dicom
 from petct_cli.dicom.deid.known import Known, know
@@ -105,6 +105,8 @@ class StudyWork:
             }
         )
         fields |= {"id": self.name, "patient": self.pseudonym, "deid": deid}
+        if accession := self.stage.key.accession(*writings(survey.accession)):
+            fields["accession"] = accession
         return Study.model_validate({**self._facts(), **fields})
 
     def _images(self, known: Known, pixels: PixelWork) -> tuple[Rewriter, SuvProof]:

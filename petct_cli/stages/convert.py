@@ -75,7 +75,7 @@ class Convert:
     """
 
     name: ClassVar[str] = "convert"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     consumes: ClassVar[tuple[type[Record], ...]] = (Study,)
 
     out: Path
@@ -173,16 +173,17 @@ class Convert:
             # Read apart from their hashes, which come first: a file that changes between is converted anew next time.
             with suppress(RecordError):  # reading says in its own words what is missing
                 _hashes(sources, files)
-            series, volumes = read_arrays(record, sources, picks, wanted)
+            fields, volumes = read_arrays(record, sources, picks, wanted)
         else:
-            series, volumes = read_study(record, sources, files, picks, wanted)
+            fields, volumes = read_study(record, sources, files, picks, wanted)
+        if record.scanner is not None:
+            fields.pop("scanner", None)  # what somebody wrote there has its reason
         margin = parse_crop(self.crop)
         if margin is not None:
             # The body is looked for in all voxels, so that they are read once, whole.
             for volume in volumes.values():
                 volume.load()
         overlap = overlap_of(volumes)
-        fields: dict[str, Any] = {"series": series}
         placed = place_on_grid(volumes, self.grid, self.threads)
         finished = finish(placed, volumes, margin, self.pet_dtype)
         for role, done in finished.items():

@@ -17,6 +17,7 @@ import orjson
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import Series, Study
+from petct_cli.stages.convert_scanner import scanner_of
 
 if TYPE_CHECKING:
     from petct_cli.stages.convert_dicom import Source
@@ -140,8 +141,10 @@ def _arrays(record: Study) -> list[ArraySeries]:
 
 def read_arrays(
     record: Study, sources: Sequence[Source], picks: Sequence[SeriesPick | None], suv: SuvRule
-) -> tuple[list[Series], dict[str, SeriesVolume]]:
-    """Return the series of the record with role or reason, and the volumes by role (``ct``, ``pet``).
+) -> tuple[dict[str, Any], dict[str, SeriesVolume]]:
+    """Return what becomes of fields of the record, and the volumes by role (``ct``, ``pet``).
+
+    The fields are its series with role or reason, and the scanner that the PET's sidecar names.
 
     Of several CT the one that is not resampled is taken, of several PET the one in SUV.
 
@@ -158,7 +161,7 @@ def read_arrays(
     arrays = _arrays(record)
     if {source.series for source in sources} - {one.place for one in arrays}:
         raise RecordError("mixed_inputs", "the record names DICOM and array files", "give one study of each")
-    told = list(record.series)
+    told, made = list(record.series), {}
     volumes: dict[str, SeriesVolume] = {}
     for modality, pick in zip(_MODALITIES, picks, strict=True):
         some = [one for one in arrays if one.series.modality == modality]
@@ -178,12 +181,14 @@ def read_arrays(
         if role == "ct":
             volumes[role] = read_ct_array(taken.image)
         else:
-            volumes[role] = read_pet_array(taken.image, taken.unit, taken.facts(record), suv)
+            facts = taken.facts(record)
+            made = scanner_of([(facts.get("Manufacturer"), facts.get("ManufacturersModelName"))])
+            volumes[role] = read_pet_array(taken.image, taken.unit, facts, suv)
     for place, series in enumerate(told):
         if series.role is None and series.set_aside is None:
             told[place] = series.model_copy(update={"set_aside": f"modality {series.modality}"})
     _require_paired(volumes)
-    return told, volumes
+    return {"series": told, **made}, volumes
 
 
 def _criteria() -> list[Criterion[ArraySeries]]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import Series, Study
+from petct_cli.stages.convert_scanner import scanner_of
 
 if TYPE_CHECKING:
     from petct_cli.dicom.input_files import InputFiles
@@ -51,8 +52,10 @@ def sources_of(record: Study) -> list[Source]:
 
 def read_study(
     record: Study, sources: list[Source], files: InputFiles, picks: Sequence[SeriesPick | None], suv: SuvRule
-) -> tuple[list[Series], dict[str, SeriesVolume]]:
-    """Return the series of the record with role or reason, and the volumes by role (``ct``, ``pet``).
+) -> tuple[dict[str, Any], dict[str, SeriesVolume]]:
+    """Return what becomes of fields of the record, and the volumes by role (``ct``, ``pet``).
+
+    The fields are its series with role or reason, and the scanner.
 
     Raises
     ------
@@ -60,6 +63,7 @@ def read_study(
         ``dicom_truncated``, ``not_dicom``, ``input_unreadable``; what choosing raises (`choose_series`) and reading
         (`read_ct`, `read_pet`). Faults of the pixels show when these are asked for.
     """
+    from petct_cli.dicom.values import text
     from petct_cli.volume.series_choice import choose_series
     from petct_cli.volume.series_join import read_joined
     from petct_cli.volume.series_volume import read_ct, read_pet
@@ -77,7 +81,9 @@ def read_study(
         volumes[role], places_joined, faults = read_joined(candidates if pick is None else (), taken, reader)
         choice = choice.with_joined(role, places_joined).with_reasons(faults)
     _require_whole(record, candidates, choice)
-    return _series_told(record, sources, candidates, places, choice), volumes
+    headers = [one.header for one in reversed(choice.taken) if one is not None]
+    made = scanner_of((text(header, "Manufacturer"), text(header, "ManufacturerModelName")) for header in headers)
+    return {"series": _series_told(record, sources, candidates, places, choice), **made}, volumes
 
 
 def _require_whole(record: Study, candidates: list[Candidate], choice: Choice) -> None:

@@ -17,7 +17,7 @@ from petct_cli.core.errors import RecordError, UsageError
 from petct_cli.core.records import Study
 from petct_cli.core.store import write_atomically
 from petct_cli.dataset.columns import ReportColumns, parse_columns
-from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, day_of, folded
+from petct_cli.dataset.matching import Match, ReportEntry, ReportIndex, StudyKeys, day_of, folded, writings
 from petct_cli.dataset.report_files import load_reports
 from petct_cli.dataset.report_names import listed_reports, name_pattern, with_names
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
@@ -91,11 +91,16 @@ class ReportSource:
         Raises
         ------
         RecordError
-            ``report_ambiguous``, ``report_near_miss``, or the fault of the report.
+            ``report_ambiguous``, ``report_near_miss``, or the fault of the report. ``other_key``: no report matches,
+            and the study's pseudonyms are of another key.
         """
         patient = [study.patient] if study.patient else []
-        keys = StudyKeys(study=[study.id], patient=patient, date=study.study_date or "", names=[study.id])
-        return self.index(shifted=study.dates == "shifted").match(keys)
+        accession = [study.accession] if study.accession else []
+        keys = StudyKeys([study.id], accession, patient, study.study_date or "", names=[study.id])
+        match = self.index(shifted=study.dates == "shifted").match(keys)
+        if match is None and self.key is not None and study.deid is not None and study.deid.key_id != self.key.key_id:
+            raise RecordError("other_key", "the study was de-identified under another key than that of --key-file")
+        return match
 
 
 @lru_cache(maxsize=4)
@@ -122,6 +127,10 @@ def _under_pseudonyms(entry: ReportEntry, key: Key | None, shifted: bool) -> Rep
         claims.append(("patient", patient))
         if day_of(fields.get("date", "")):
             claims.append(("patient_date", f"{patient}|{day_of(fields['date'])}"))
+    if key is not None:
+        named = {"accession": fields.get("accession", ""), "name": entry.name}
+        found = {kind: folded(key.accession(*writings(number))) for kind, number in named.items()}
+        claims += [(kind, pseudonym) for kind, pseudonym in found.items() if pseudonym]
     if fields.get("study"):
         claims.append(("study", _study(fields["study"], key)))
     if entry.name:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from petct_cli import __version__
 from petct_cli.core.errors import InputError, UsageError
-from petct_cli.core.hashing import sha256_json
-from petct_cli.core.provenance import entry
-from petct_cli.core.records import AnyRecord, ProvenanceEntry, Record, Sample
-from petct_cli.core.records import Score as ScoreRecord
-from petct_cli.stages.score_input import Fields, SystemInput, read_items
+from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.stages.score_clinical import Clinical
+from petct_cli.stages.score_input import Fields, read_items
+from petct_cli.stages.score_log import LogFile, summary
+from petct_cli.stages.score_run import ScoreRun, score_run
 
 if TYPE_CHECKING:
-    from petct_cli.metrics.families import Family, FamilyControl, Item
-    from petct_cli.metrics.statistics import Floats
-
-_DIGITS = 6
+    from petct_cli.metrics.families import Family, Item
+    from petct_cli.model.text_encoder import TextEncoder
+    from petct_cli.report.llm_lesions import EndpointExtractor
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,10 @@ class Score:
         ``vi`` (right for Vietnamese) or ``vimed`` (the published recipe, as it is).
     spelling
         Switches of the canonical form, for ``vi``.
+    tokens
+        ``syllable``, or ``pyvi`` for the words that it finds.
+    bert_model, layer
+        Text encoder of BERTScore: a folder, the name of a model that is on this machine, or ``hf://NAME``.
     fields
         Where the records keep what is scored.
     system
@@ -54,6 +56,16 @@ class Score:
         Of the bootstrap over patients and of the paired test; 0 for neither.
     seed
         Of resampling and shuffling.
+    vqa_tolerance
+        Share of the right number by which a numeric answer may be off.
+    extractor
+        What reads lesions for the clinical metrics in place of the rules; None for the rules.
+    per_sample
+        Whether to emit a record for each sample first.
+    clinical
+        Of the clinical metrics.
+    append
+        File that gets one line per run (`petct_cli.stages.score_log`), None for none.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -61,11 +73,19 @@ class Score:
     metrics: tuple[str, ...] = ()
     preset: str = "vi"
     spelling: Spelling = field(default_factory=Spelling)
+    tokens: str = "syllable"
+    bert_model: str | None = None
+    layer: int | None = None
     fields: Fields = field(default_factory=Fields)
     system: str | None = None
     controls: bool = True
     resamples: int = 1000
     seed: int = 0
+    vqa_tolerance: float = 0.1
+    extractor: EndpointExtractor | None = None
+    per_sample: bool = False
+    clinical: Clinical = field(default_factory=Clinical)
+    append: Path | None = None
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -73,6 +93,7 @@ class Score:
 
     def __post_init__(self) -> None:
         from petct_cli.metrics.registry import PRESETS, unknown_metrics
+        from petct_cli.metrics.tokens import KINDS
 
         if self.preset not in PRESETS:
             raise UsageError("unknown_preset", f"--preset takes {', '.join(PRESETS)}")
@@ -80,6 +101,11 @@ class Score:
         if unknown:
             known = ", ".join(PRESETS[self.preset].metrics)
             raise UsageError("unknown_metric", f"no such metric in preset {self.preset}: {', '.join(unknown)}", known)
+        if self.tokens not in KINDS:
+            raise UsageError("bad_option", f"--tokens takes {', '.join(KINDS)}")
+        if self._needs_text_encoder() and (not self.bert_model or self.layer is None):
+            hint = "bert_score takes bert-base-multilingual-cased, layer 9, for Vietnamese"
+            raise UsageError("no_text_encoder", "BERTScore needs --bert-model and --layer", hint)
 
     def collect(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the scores of every system, in the order in which the systems appear.
@@ -89,6 +115,30 @@ class Score:
         InputError
             ``nothing_to_score`` when no record has a reference or true lesions.
         """
+        log = None if self.append is None else LogFile(self.append)
+        run = self.run(records)
+        if self.per_sample:
+            yield from run.samples()
+        if log is None:
+            yield from run.scores()
+            return
+        seen = []
+        for score in run.scores():
+            yield score
+            seen.append(score)
+        # Only now: a run that was cut off is none.
+        log.add(summary(run, seen))
+
+    def run(self, records: Iterable[Record]) -> ScoreRun:
+        """Read all `records` and return the systems in them; scores are computed when they are asked for.
+
+        Raises
+        ------
+        InputError
+            ``nothing_to_score`` as for `collect`.
+        """
+        if self._needs_text_encoder():
+            self._text_encoder()  # whoever writes the records may take hours: what is wrong is said before
         systems = read_items(records, self.fields, self.system)
         if not any(system.items for system in systems.values()):
             raise InputError(
@@ -96,161 +146,46 @@ class Score:
                 f"no record has a {self.fields.reference} or lesions",
                 "name the fields with --reference-field and --hypothesis-field",
             )
-        for name, system in systems.items():
-            if system.items:
-                yield from self._score_system(name, system)
+        return score_run(self, systems)
 
-    def _score_system(self, name: str | None, system: SystemInput) -> Iterator[ScoreRecord]:
-        inputs = [[item.id, item.patient, item.group, item.reference, item.hypothesis] for item in system.items]
-        emit = _Emitter(self, name, system, entry(self.name, self.version, self._options(), [sha256_json(inputs)]))
-        own = [item.hypothesis for item in system.items]
-        families = [(family, family.rows(system.items, own)) for family in self._families()]
-        for family, rows in families:
-            yield from emit.scores(family, rows, own=True)
-        groups = list(dict.fromkeys(item.group for item in system.items))
-        if len(groups) > 1:
-            for group in groups:
-                chosen = [index for index, item in enumerate(system.items) if item.group == group]
-                for family, rows in families:
-                    yield from emit.scores(family, rows, group=group, chosen=chosen)
-        if self.controls:
-            yield from self._controls(emit, system.items, families)
-
-    def _controls(
-        self, emit: _Emitter, items: Sequence[Item], families: Sequence[tuple[Family, Floats]]
-    ) -> Iterator[ScoreRecord]:
-        from petct_cli.metrics.controls import exchange, taken_from, templates
-
-        partner = exchange(items, self.seed)
-        alone = float(sum(index is None for index in partner))
-        texts = {
-            "template": templates(items),
-            "other_patient": taken_from(partner, [item.reference for item in items]),
-            "shuffled": taken_from(partner, [item.hypothesis for item in items]),
-            "self": [item.reference or "" for item in items],
-        }
-        for control, hypotheses in texts.items():
-            for family, true_rows in families:
-                rows = family.rows(items, hypotheses)
-                against = true_rows if control == "shuffled" else None
-                extra = {"without_partner": alone} if control in ("other_patient", "shuffled") else {}
-                yield from emit.scores(family, rows, control=control, true_rows=against, extra=extra)
-        for family, _ in families:
-            for own in family.controls(items):
-                yield from emit.family_control(family, own)
-
-    def _families(self) -> list[Family]:
+    def families(self, items: Sequence[Item]) -> list[Family]:
+        """Return the metrics asked for, ready to compute; of the default ones those that `items` hold anything for."""
         from petct_cli.metrics.registry import MetricOptions, build_families
+        from petct_cli.metrics.tokens import Tokens
         from petct_cli.report.normalise import Canonical
 
-        return build_families(self.metrics, self.preset, MetricOptions(Canonical(**asdict(self.spelling))))
+        tokens = Tokens(Canonical(**asdict(self.spelling)), self.tokens)
+        clinical = self.clinical.options() if self.clinical != Clinical() else None
+        if self.extractor is not None:
+            from petct_cli.metrics.endpoint_lesions import EndpointLesions
 
-    def _options(self) -> dict[str, Any]:
+            clinical = replace(clinical or Clinical().options(), extractor=EndpointLesions(self.extractor))
+        options = MetricOptions(tokens, self.vqa_tolerance, clinical, self._text_encoder)
+        families = build_families(self.metrics, self.preset, options)
+        if self.metrics:
+            return families
+        return build_families([name for one in families for name in one.applicable(items)], self.preset, options)
+
+    def _needs_text_encoder(self) -> bool:
+        return any(name.startswith("bertscore") for name in self.metrics)
+
+    def _text_encoder(self) -> TextEncoder:
+        from petct_cli.model.text_encoder import load_text_encoder
+
+        assert self.bert_model is not None
+        assert self.layer is not None
+        return load_text_encoder(self.bert_model, self.layer)
+
+    def content_options(self) -> dict[str, Any]:
+        """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        return {**asdict(self), "metrics": list(self.metrics or PRESETS[self.preset].default)}
-
-
-@dataclass(frozen=True)
-class _Emitter:
-    """Turns rows of one system into score records."""
-
-    options: Score
-    system: str | None
-    input: SystemInput
-    stamp: ProvenanceEntry
-
-    def scores(
-        self,
-        family: Family,
-        rows: Floats,
-        *,
-        own: bool = False,
-        group: str | None = None,
-        control: str | None = None,
-        chosen: Sequence[int] | None = None,
-        true_rows: Floats | None = None,
-        only: Sequence[str] = (),
-        extra: Mapping[str, float] | None = None,
-    ) -> Iterator[ScoreRecord]:
-        """Yield a record per metric of `family`; with `true_rows` also what they gain over `rows`."""
-        from petct_cli.metrics.statistics import bootstrap_ci, paired_p_value, sum_by_unit
-
-        options = self.options
-        patients = [item.patient for item in self.input.items]
-        if chosen is not None:
-            rows, patients = rows[chosen], [patients[index] for index in chosen]
-        by_patient = sum_by_unit(rows, patients)
-        sums = by_patient.sum(0)
-        for metric in only or family.metrics():
-
-            def value(sums: Floats, metric: str = metric) -> Floats:
-                return family.value(metric, sums)
-
-            found = float(value(sums))
-            counts = {**family.counts(metric, sums), **(extra or {})}
-            if own:
-                counts |= {name: float(number) for name, number in sorted(self.input.faults.items())}
-            if true_rows is not None:
-                true = sum_by_unit(true_rows, patients)
-                signal = float(value(true.sum(0))) - found
-                p_value = paired_p_value(true, by_patient, value, options.resamples, options.seed)
-                counts |= {} if math.isnan(signal) else {"image_signal": signal}
-                counts |= {} if p_value is None else {"p_value": p_value}
-            interval = bootstrap_ci(by_patient, value, options.resamples, options.seed)
-            yield self.record(
-                family, metric, found, family.size(metric, sums), interval, counts, sums, group=group, control=control
-            )
-
-    def family_control(self, family: Family, control: FamilyControl) -> Iterator[ScoreRecord]:
-        """Yield the scores of a control that only `family` has."""
-        if control.rows is not None:
-            yield from self.scores(family, control.rows, control=control.name, only=control.metrics)
-            return
-        sums = family.rows(self.input.items, [item.hypothesis for item in self.input.items]).sum(0)
-        for metric, value in control.values.items():
-            n = len(self.input.items) if math.isfinite(value) else 0
-            yield self.record(family, metric, value, n, None, {}, sums, control=control.name, note=control.note)
-
-    def record(
-        self,
-        family: Family,
-        metric: str,
-        value: float,
-        n: int,
-        interval: tuple[float, float] | None,
-        counts: Mapping[str, float],
-        sums: Floats,
-        *,
-        group: str | None = None,
-        control: str | None = None,
-        note: str = "",
-    ) -> ScoreRecord:
-        """Build the record; an undefined value is null with n 0."""
-        undefined = not math.isfinite(value)
-        signature = family.signature(metric, sums)
-        if note:
-            signature += f"|{note}"
-        if interval is not None:
-            signature += f"|ci:bootstrap-patients-{self.options.resamples}|seed:{self.options.seed}"
-        names = {"system": self.system, "group": group, "control": control}
-        fields: dict[str, Any] = {
-            "id": "/".join([metric, *(str(name) for name in names.values() if name)]),
-            "metric": metric,
-            "value": None if undefined else _rounded(value),
-            "n": n,
-            "higher_is_better": family.higher_is_better(metric),
-            "signature": f"{signature}|petct:{__version__}",
-            "provenance": [self.stamp],
-            **{key: name for key, name in names.items() if name},
+        kept = {
+            name: value
+            for name, value in asdict(replace(self, extractor=None)).items()
+            if name not in ("per_sample", "append")
         }
-        if interval is not None and not undefined:
-            fields["ci95"] = [_rounded(bound) for bound in interval]
-        if counts:
-            fields["counts"] = {name: _rounded(number) for name, number in counts.items()}
-        return ScoreRecord(**fields)
-
-
-def _rounded(value: float) -> float:
-    # Sums may differ in the last bits between machines; six decimals do not.
-    return round(float(value), _DIGITS) + 0.0
+        if self.extractor is not None:
+            kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
+        metrics = list(self.metrics or PRESETS[self.preset].default)
+        return {**kept, "metrics": metrics, "clinical": self.clinical.content()}

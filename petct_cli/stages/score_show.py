@@ -6,9 +6,29 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from petct_cli.core.records import Record
+from petct_cli.core.errors import UsageError
+from petct_cli.core.records import Comparison, Record
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score import Score
+
+_FORMS = ("jsonl", "table", "md", "latex", "csv", "html")
+
+
+def chosen_form(asked: str, *, terminal: bool, per_sample: bool) -> str:
+    """Return the form of the output: ``jsonl``, ``table``, ``md``, ``latex``, ``csv`` or ``html``.
+
+    Raises
+    ------
+    UsageError
+        ``bad_option`` for a form that is unknown, or that has no place for records of single samples.
+    """
+    if asked not in ("auto", *_FORMS):
+        raise UsageError("bad_option", f"--format takes {', '.join(_FORMS)}")
+    if asked == "auto":
+        return "table" if terminal and not per_sample else "jsonl"
+    if per_sample and asked != "jsonl":
+        raise UsageError("bad_option", "--per-sample emits records: only with --format jsonl")
+    return asked
 
 
 @dataclass(frozen=True)
@@ -20,7 +40,7 @@ class ShownScore:
     stage
         What scores.
     form
-        ``md`` or ``table``.
+        ``table``, ``md``, ``latex``, ``csv`` or ``html``.
     write
         Takes the table as UTF-8 bytes.
     width
@@ -38,9 +58,8 @@ class ShownScore:
 
     def collect(self, records: Iterable[Record]) -> Iterator[Record]:
         """Write the table of all scores."""
-        from petct_cli.metrics.table import markdown_table, terminal_table
+        from petct_cli.metrics.table_forms import FORMS, terminal
 
-        scores = [record for record in self.stage.collect(records) if isinstance(record, ScoreRecord)]
-        table = markdown_table(scores) if self.form == "md" else terminal_table(scores, self.width)
-        self.write(table.encode())
+        scores = [made for made in self.stage.collect(records) if isinstance(made, ScoreRecord | Comparison)]
+        self.write((terminal(scores, self.width) if self.form == "table" else FORMS[self.form](scores)).encode())
         yield from ()

@@ -42,8 +42,24 @@ class Key:
 
     def patient(self, patient: str) -> str:
         """Return the pseudonym of a patient: ``P`` and 12 base-32 characters (60 bits)."""
-        number = int.from_bytes(self.digest("patient", patient)[:8], "big")
-        return "P" + "".join(_BASE32[number >> shift & 31] for shift in range(0, 60, 5))
+        return "P" + _base32(self.digest("patient", patient), 12)
+
+    def accession(self, number: str, loosely: str) -> str:
+        """Return the pseudonym of an accession number, nothing for none.
+
+        ``A`` and 12 base-32 characters (60 bits) for the number however written, then 4 for the way it is written: so
+        that a near miss of two numbers shows in their pseudonyms, and nothing else does.
+
+        Parameters
+        ----------
+        number, loosely
+            The number as matching compares it (`petct_cli.dataset.matching.writings`): as written, and without noughts
+            and separators.
+        """
+        if not number:
+            return ""
+        alike, exact = self.digest("accession", loosely), self.digest("accession-writing", number)
+        return f"A{_base32(alike, 12)}-{_base32(exact, 4)}"
 
     def study(self, identity: str) -> str:
         """Return the pseudonym of a study: 16 hex digits."""
@@ -57,6 +73,12 @@ class Key:
     def fingerprint(self, data: str) -> str:
         """Return a hash of `data` that only the holder of the key can confirm."""
         return self.digest("fingerprint", data).hex()
+
+
+def _base32(digest: bytes, length: int) -> str:
+    """Return the first 5 x `length` bits of a digest, 60 at most, the lowest first."""
+    number = int.from_bytes(digest[:8], "big")
+    return "".join(_BASE32[number >> shift & 31] for shift in range(0, 5 * length, 5))
 
 
 def raw_study_id(study_instance_uid: str) -> str:
