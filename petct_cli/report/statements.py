@@ -224,7 +224,7 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
     return "none" if denied else None
 
 
-_COUNTED = re.compile(r"(?:(?P<number>\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$)|(?P<upto>\d\s*-\s*\d{1,2})\s+$")
+_COUNTED = re.compile(r"(\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$")
 
 
 def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None:
@@ -233,10 +233,10 @@ def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None
         return int(said[1])
     for head in heads[:2]:
         match = _COUNTED.search(text, max(0, head.span[0] - 24), head.span[0])
-        if match is None or match["number"] is None or words.cues["largest"].search(text[head.span[1] :]):
+        if match is None or words.cues["largest"].search(text[head.span[1] :]):
             continue
-        number = match["number"]
-        if re.search(r"[\d.,x/-]\s*$", text[: match.start("number")]):
+        number = match[1]
+        if re.search(r"[\d.,x/-]\s*$", text[: match.start(1)]):
             continue
         if number in words.counts:
             return words.counts[number]
