@@ -17,7 +17,7 @@ from petct_cli.report.compose import compose_report
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions, lesion_record, lesion_sites
 from petct_cli.report.measures import find_measures
 from petct_cli.report.sections import split_headings
-from petct_cli.report.sites import site_names
+from petct_cli.report.sites import load_sites, site_names
 
 
 def one(text: str) -> ExtractedLesion:
@@ -89,6 +89,13 @@ def test_an_organ_outside_of_the_sites_is_not_mistaken_for_one(text: str, organ:
 )
 def test_what_is_not_there_is_not_found(text: str) -> None:
     assert extract_lesions(text) == []
+
+
+@pytest.mark.parametrize("term", [(key, term) for key, site in load_sites().items() for term in site.terms])
+def test_every_wording_of_a_site_is_read_as_it(term: tuple[str, str]) -> None:
+    key, wording = term
+    text = f"{wording} 12 mm, SUVmax 4." if wording.startswith("hạch") else f"Nốt ở {wording} 12 mm, SUVmax 4."
+    assert {lesion.site for lesion in extract_lesions(text)} == {key}
 
 
 def test_negation_ends_where_the_finding_begins() -> None:

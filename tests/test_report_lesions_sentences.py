@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions
+from petct_cli.report.spelling import unmarked
 
 Told = dict[str, str]
 HERE = Path(__file__).parent
@@ -66,6 +69,46 @@ def point(text: str) -> str:
         "." if char == "," and text[i - 1].isdigit() and text[i + 1 : i + 2].isdigit() else char
         for i, char in enumerate(text)
     )
+
+
+def without_marks(text: str) -> str:
+    return "".join(unmarked(char) if char.islower() else unmarked(char.lower()).upper() for char in text)
+
+
+def some_words_without_marks(text: str, rng: Random) -> str:
+    words = text.split(" ")
+    marked = [index for index, word in enumerate(words) if not word.isascii()]
+    for index in rng.sample(marked, min(2, len(marked))):
+        words[index] = without_marks(words[index])
+    return " ".join(words)
+
+
+def two_letters_swapped(text: str, rng: Random) -> str:
+    words = text.split(" ")
+    long = [index for index, word in enumerate(words) if word.isalpha() and len(word) > 3]
+    if long:
+        index = rng.choice(long)
+        at = rng.randrange(1, len(words[index]) - 1)
+        word = words[index]
+        words[index] = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "share"),
+    [
+        (lambda text, _: without_marks(text), 0.85),
+        (some_words_without_marks, 0.78),
+        (two_letters_swapped, 0.88),
+    ],
+    ids=["no marks", "two words without marks", "two letters swapped"],
+)
+def test_most_of_what_is_mistyped_is_understood(mistyped: Callable[[str, Random], str], share: float) -> None:
+    cases = [case for name in TABLES for case in read_table(name)]
+    rng = Random(0)
+    right = sum([told(one) for one in extract_lesions(mistyped(text, rng))] == lesions for text, lesions in cases)
+    print(f"{right} of {len(cases)}")
+    assert right >= share * len(cases)
 
 
 ORGANS = {

@@ -65,24 +65,28 @@ class Places:
         place, takes what it lies beside.
         """
         sided = self._with_sides()
-        free = [one for one in sided if nearby or not self.reached(one.span)]
+        free = [one for one in sided if not self.reached(one.span)]
+        if nearby and not free:
+            beside = min((reach.span for reach in self.reaches if not reach.invasion), default=(0, len(self.text)))
+            free = [one for one in sided if beside[0] < one.span[0] < beside[1] and not self._grown_into(one)]
         chosen = [one for one in free if one.span[0] < self.opinion] or free
         positions = [self._position(one, heads) for one in chosen]
         return self._precise(positions)
 
     def invaded(self) -> tuple[str, ...]:
         """Return the organs that the lesion is said to grow into."""
-        grown = [reach for reach in self.reaches if reach.invasion and not reach.denied]
-        if not grown:
+        if not self.reaches:
             return ()
-        own = {position.organ for position in self.of_lesion(())}
-        organs = [
-            one.organ
-            for one in self.named
-            if one.organ and any(reach.span[0] < one.span[0] < reach.span[1] for reach in grown)
-        ]
+        own = {position.organ for position in self.of_lesion(()) or self.of_lesion((), nearby=True)}
+        organs = [one.organ for one in self.named if one.organ and self._grown_into(one)]
         wide = {organ for organ in organs if own & self.words.narrower.get(organ, frozenset())}
         return tuple(dict.fromkeys(organ for organ in organs if organ not in own | wide))
+
+    def _grown_into(self, one: _Named) -> bool:
+        """Whether the last that is said before a place is that the lesion grows into it."""
+        over = [reach for reach in self.reaches if reach.span[0] < one.span[0] < reach.span[1]]
+        last = max(over, key=lambda reach: reach.span[0], default=None)
+        return last is not None and last.invasion and not last.denied
 
     def reached(self, span: Span) -> bool:
         """Whether `span` is where the lesion grows to or what it lies beside."""

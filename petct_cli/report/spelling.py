@@ -140,15 +140,23 @@ def _mend_run(
                 return end - 1
             given = words[begin:end]
             kept = [mine == theirs for mine, theirs in zip(given, phrase, strict=True)]
-            # Another word of the vocabulary is what it says.
-            if any(mine != theirs and mine in index.words for mine, theirs in zip(given, phrase, strict=True)):
+            if any(
+                mine != theirs and _means_itself(mine, index, vocabulary)
+                for mine, theirs in zip(given, phrase, strict=True)
+            ):
                 continue
-            if (len(flat) > 1 and any(kept)) or (len(flat) == 1 and _alone(given[0], phrase[0], vocabulary)):
+            sure = any(kept) or all(word.isascii() for word in given)
+            if (len(flat) > 1 and sure) or (len(flat) == 1 and _alone(given[0], phrase[0], vocabulary)):
                 mended[begin:end] = phrase
                 return end - 1
     if not bare and (slip := _slip(words[at], index)):
         mended[at] = slip
     return at
+
+
+def _means_itself(word: str, index: _Index, vocabulary: Vocabulary) -> bool:
+    """Whether a word is another one of the vocabulary, rather than one that lacks its marks ("xâm lan")."""
+    return word in index.words and (not word.isascii() or word in vocabulary.unsafe)
 
 
 def _flat(word: str) -> str:
