@@ -5,10 +5,15 @@ petct's time holds the tokenising of the text as it is written; the others are g
 
 from __future__ import annotations
 
+import json
 import random
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
 
 PAIRS = 100_000
 ROUGE_PAIRS = 100  # its time for all of them is these times a thousand
+CHRF_PAIRS = 1000
 STARTS = 10
 TOKENS = 270  # of a text, as in the published reports
 
@@ -63,17 +69,40 @@ def seconds(side: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def beside(ours: float, theirs: float, other: str) -> None:
+def beside(ours: float, theirs: float, other: str, what: str = "score: BLEU-4 + ROUGE-1/L") -> None:
     """Print the rate of both sides and their ratio (above 1: petct is faster)."""
     rates = [f"{PAIRS / time:>10.0f} pairs/s     " for time in (ours, theirs)]
-    print(f"{'score: BLEU-4 + ROUGE-1/L':<34} petct {rates[0]} {other} {rates[1]} ratio {theirs / ours:5.2f}")
+    print(f"{what:<34} petct {rates[0]} {other} {rates[1]} ratio {theirs / ours:5.2f}")
+
+
+def first_record() -> None:
+    """Measure from the start of the process to the first line of a run with controls, on 89 reports."""
+    texts = reports(2 * 89, random.Random(1))
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "pairs.jsonl"
+        rows = [{"id": str(n), "reference": texts[2 * n], "hypothesis": texts[2 * n + 1]} for n in range(89)]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        command = [sys.executable, "-m", "petct_cli", "score", str(file), "--metrics", "bleu4"]
+
+        times = []
+        for _ in range(STARTS):
+            start = time.perf_counter()
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline().startswith(b"{")
+                times.append(time.perf_counter() - start)
+                process.stdout.read()
+    middle, best = median(times) * 1e3, min(times) * 1e3
+    print(f"{'score: first record of 89 pairs':<34} petct {middle:>10.0f} ms           best of {STARTS} {best:.0f} ms")
 
 
 def bench() -> None:
     """Print all of it."""
+    first_record()
     import sacrebleu
     from rouge_score.rouge_scorer import RougeScorer
 
+    from petct_cli.metrics.chrf import ChrfFamily
     from petct_cli.metrics.families import Item
     from petct_cli.metrics.text import TextFamily
     from petct_cli.report.normalise import Canonical
@@ -111,6 +140,10 @@ def bench() -> None:
     bleu = seconds(lambda: sacrebleu.corpus_bleu(split[0], [split[1]], tokenize="none", force=True))
     beside(own, rouge * PAIRS / ROUGE_PAIRS, f"rouge_score ({ROUGE_PAIRS} pairs, scaled)")
     beside(own, bleu, "sacrebleu (BLEU only)")
+    some = [[Canonical()(text) for text in texts[:CHRF_PAIRS]] for texts in (given, wanted)]
+    chrf = seconds(lambda: sacrebleu.CHRF(word_order=2).corpus_score(some[0], [some[1]])) * PAIRS / CHRF_PAIRS
+    own_chrf = seconds(lambda: ChrfFamily(("chrf",)).rows(items[:CHRF_PAIRS], given[:CHRF_PAIRS])) * PAIRS / CHRF_PAIRS
+    beside(own_chrf, chrf, f"sacrebleu ({CHRF_PAIRS} pairs)", "score: chrF++")
     times = [f"{time / PAIRS * 1e6:>10.0f} us/pair     " for time in (own, floor)]
     print(f"{'score: beside tokenising alone':<34} petct {times[0]} tokenising {times[1]} cost {own / floor:5.2f} x")
     print(f"{'score: memory beside the texts':<34} petct {peak / 1024:>10.0f} MB")

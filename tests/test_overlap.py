@@ -71,7 +71,7 @@ def test_tokens_have_one_code_each_beyond_the_surrogates(monkeypatch: pytest.Mon
     assert len(set(text)) == len(words)
     assert codes(" ".join(words[::-1])) == text[::-1]
     assert text.encode("utf-8").decode("utf-8") == text
-    monkeypatch.setattr(overlap, "_KEPT_WORDS", 10)
+    monkeypatch.setattr(overlap, "_KEPT", 10)
     codes.trim()
     assert len(codes) == 0
     assert matches(block([("a b c", "b c d")]).coded(codes), 2).tolist() == [[2, 1]]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from petct_cli.report.normalise import DEFAULT, Canonical, bare, fold, unify_tone_marks
+from petct_cli.report.normalise import DEFAULT, TOKEN, Canonical, bare, fold, unify_tone_marks
 from petct_cli.report.sites import find_sites, load_sites, sides_of, site_names
 
 SENTENCE = "Tăng chuyển hóa FDG ở thùy trên phổi phải (SUVmax: 3,2), kích thước 12 x 9 mm."
@@ -50,6 +51,50 @@ def test_each_choice_can_be_switched_off_and_shows_in_the_signature(switch: str)
     changed = unicodedata.normalize("NFD", "Hoá 3,2")
     assert off(changed) != DEFAULT(changed)
     assert off.signature() != DEFAULT.signature()
+
+
+ANY_ORDER = "aoeuyqhtAOQáàạóòúùýỳẻÝÓ 12,.-_\u0301\u0323\u200b\u00a0ðΣσİß\n"
+odd_texts = st.one_of(st.text(alphabet=ANY_ORDER, max_size=30), st.text(max_size=30))
+
+
+def plain_tones(text: str) -> str:
+    """Open syllables have the mark on the first vowel, closed ones and "quý" on the second."""
+    pairs = {}
+    for first, second in ("oa", "oe", "uy", "Oa", "Oe", "Uy", "OA", "OE", "UY"):
+        for tone in "\u0300\u0309\u0303\u0301\u0323":
+            on_first, on_second = (unicodedata.normalize("NFC", letter + tone) for letter in (first, second))
+            pairs[on_first + second] = pairs[first + on_second] = (on_first + second, first + on_second)
+
+    def is_word(place: int) -> bool:
+        return place < len(text) and (text[place].isalnum() or text[place] == "_")
+
+    found = list(text)
+    for place in range(len(text) - 1):
+        pair = text[place : place + 2]
+        if pair not in pairs:
+            continue
+        after_q = place > 0 and text[place - 1] in "qQ"
+        letter_follows = place + 2 < len(text) and is_word(place + 2) and not re.match(r"[\d_]", text[place + 2])
+        if after_q or letter_follows:
+            found[place : place + 2] = pairs[pair][1]
+        elif not is_word(place + 2):
+            found[place : place + 2] = pairs[pair][0]
+    return "".join(found)
+
+
+@settings(max_examples=300)
+@given(odd_texts)
+def test_tone_marks_follow_the_rule(text: str) -> None:
+    text = unicodedata.normalize("NFC", text)
+    assert unify_tone_marks(text) == plain_tones(text)
+
+
+@settings(max_examples=300)
+@given(odd_texts, st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()))
+def test_tokens_word_by_word_are_those_of_the_whole_text(text: str, switches: tuple[bool, bool, bool, bool]) -> None:
+    canonical = Canonical(*switches)
+    assert canonical.tokens(text) == TOKEN.findall(canonical(text))
+    assert canonical.tokens(text) == canonical.tokens(text)
 
 
 @given(st.text(max_size=60))

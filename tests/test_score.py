@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from petct_cli.report.compose import compose_report
+from petct_cli.report.lesions import EXTRACTOR_VERSION
 from tests.samples import lines
 from tests.test_report_lesions import random_lesions
 
@@ -70,7 +71,7 @@ def test_perfect_predictions_and_their_controls(petct: Any) -> None:
     assert 0 < chance["value"] < 60
     assert "chance:sum_p2/sum_p" in chance["signature"]
     assert "truth:lesions" in own["signature"]
-    assert "extractor:rules-vi-1" in own["signature"]
+    assert f"extractor:rules-vi-{EXTRACTOR_VERSION}" in own["signature"]
     assert own["counts"]["fn"] == 0
     assert ("site_f1", None, "frequent_site") in scores
     assert all(record["provenance"][-1]["stage"] == "score" for record in done.records)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from functools import partial
-from itertools import chain
+from shutil import get_terminal_size
 
 from petct_cli.cli import score_options as opt
 from petct_cli.cli.options import command
 from petct_cli.cli.runner import run
 from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import read_records
-from petct_cli.core.errors import UsageError
 
 
 @command(uses=("seed",))
@@ -21,13 +18,26 @@ def main(
     metrics: opt.Metrics = None,
     preset: opt.Preset = "vi",
     as_written: opt.AsWritten = "",
+    tokens: opt.Tokens = "syllable",
+    bert_model: opt.BertModel = None,
+    layer: opt.Layer = None,
     system: opt.System = None,
     reference_field: opt.ReferenceField = "reference",
     hypothesis_field: opt.HypothesisField = "hypothesis",
     patient_field: opt.PatientField = "patient",
     group_field: opt.GroupField = "region",
+    lesion_fields: opt.LesionFields = "reference_lesions,hypothesis_lesions",
+    scope: opt.Scope = None,
+    tolerance: opt.Tolerance = "",
+    severity: opt.Severity = None,
+    by_organ: opt.ByOrgan = False,
     controls: opt.Controls = True,
     bootstrap: opt.Bootstrap = 1000,
+    vqa_tolerance: opt.VqaTolerance = 10,
+    extractor_url: opt.ExtractorUrl = None,
+    extractor_model: opt.ExtractorModel = None,
+    extractor_cache: opt.ExtractorCache = None,
+    extractor_remote: opt.ExtractorRemote = False,
     per_sample: opt.PerSample = False,
     append: opt.Append = None,
     output: opt.Format = "auto",
@@ -38,47 +48,40 @@ def main(
 
     Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
     count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
-    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control. Texts
-    are compared in a canonical Vietnamese form.
-
-    Controls: template (constant, made from other patients), other_patient (its reference), shuffled (hypotheses among
-    patients of a group; what the true order gains is the image signal, with a paired p-value), self, stock_removed
-    (without the sentences of 5 % of the references), chance, frequent_site. Two systems also give comparison records:
-    the difference on common samples, paired randomisation, corrected by Holm over the pairs.
+    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control
+    (template, other_patient, shuffled, self, stock_removed, chance, frequent_site, majority). What the true order gains
+    over shuffled is the image signal. Each two systems give a comparison record: paired randomisation, Holm corrected.
 
     Example:
 
         petct generate samples.jsonl --model model | petct score --format md
     """
     from petct_cli.stages.score import Score, Spelling
-    from petct_cli.stages.score_input import Fields, InputCheck, file_names, named
+    from petct_cli.stages.score_clinical import read_choices
+    from petct_cli.stages.score_input import named_fields, of_systems
+    from petct_cli.stages.score_lesions import endpoint_extractor
     from petct_cli.stages.score_log import refuse_other_uses
-    from petct_cli.stages.score_show import ShownScore, chosen_form
+    from petct_cli.stages.score_show import as_shown
 
-    kept = {name for name in as_written.split(",") if name}
-    if not kept <= {"unicode", "tone", "case", "decimal"}:
-        raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
     refuse_other_uses(append, *(files or []), shared.lock)
-    fields = Fields(reference_field, hypothesis_field, patient_field, group_field)
+    fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     stage = Score(
         metrics=tuple(name for name in (metrics or "").split(",") if name),
         preset=preset,
-        spelling=Spelling(**dict.fromkeys(kept, False)),
+        spelling=Spelling.except_for(as_written),
+        tokens=tokens,
+        bert_model=bert_model,
+        layer=layer,
         fields=fields,
         system=system,
         controls=controls,
         resamples=bootstrap,
         seed=shared.seed,
+        vqa_tolerance=vqa_tolerance / 100,
+        extractor=endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed),
         per_sample=per_sample,
         append=append,
+        clinical=read_choices(scope, tolerance, severity, by_organ),
     )
-    form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
-    width = shutil.get_terminal_size((120, 24)).columns
-    shown = stage if form == "jsonl" else ShownScore(stage, form, sys.stdout.buffer.write, width)
-    names = file_names(files or []) if system is None and len(files or []) > 1 else [system] * len(files or ["-"])
-    check = InputCheck(fields)
-    sources = [
-        named(read_records([file], any_json=True, check=partial(check, system=name)), name)
-        for file, name in zip(files or ["-"], names, strict=True)
-    ]
-    run(shown, chain.from_iterable(sources), shared)
+    shown = as_shown(stage, output, sys.stdout.buffer.write, sys.stdout.isatty(), get_terminal_size((120, 24)).columns)
+    run(shown, of_systems(files, system, fields, read_records), shared)

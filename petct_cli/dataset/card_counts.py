@@ -110,7 +110,7 @@ class CardCounts:
     def _see_lesions(self, sample: Sample, text: str) -> None:
         known: Sequence[Any] = sample.lesions if sample.lesions is not None else extract_lesions(text)
         for lesion in known:
-            if sample.lesions is None and lesion.fdg != "increased" and lesion.suv_max is None:
+            if sample.lesions is None and not lesion.avid:
                 continue
             self.lesion_sources["truth" if sample.lesions is not None else "report"] += 1
             self.lesions[lesion.site or UNKNOWN] += len(sides_of(lesion.site, lesion.side)) if lesion.site else 1

@@ -6,18 +6,15 @@ What is neither shown to be there nor said to be free is not known, and nothing 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
 from petct_cli.core.records import Lesion
 from petct_cli.report.absences import stated_absences
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions
-from petct_cli.report.normalise import fold
 from petct_cli.report.sites import load_sites, sides_of
-from petct_cli.report.vocabulary import load_vocabulary
 
 Place = tuple[str, str | None]
 Span = tuple[int, int]
@@ -120,12 +117,11 @@ def true_facts(region: str, lesions: Sequence[Lesion]) -> Facts:
 def stated_facts(region: str, text: str) -> Facts:
     """Return what the report's text of `region` states.
 
-    A lesion whose own words deny its uptake and measure it ("không tăng chuyển hóa FDG, SUVmax 3,8"), or that is said
-    to be no longer there, is neither a lesion nor none.
+    A lesion whose own words deny its uptake and measure it ("không tăng chuyển hóa FDG, SUVmax 3,8") is neither a
+    lesion nor none.
     """
     extracted = extract_lesions(text)
-    taken_up = [lesion for lesion in extracted if lesion.fdg == "increased" or lesion.suv_max is not None]
-    avid = [lesion for lesion in taken_up if not _doubt().search(fold(text[slice(*lesion.span)]))]
+    avid = [lesion for lesion in extracted if lesion.avid]
     findings = [
         Finding((lesion.site, side), _rounded(lesion.size_mm, 1), _rounded(lesion.suv_max, 1), lesion.span, several)
         for lesion in avid
@@ -147,16 +143,10 @@ def stated_facts(region: str, text: str) -> Facts:
         findings=tuple(findings),
         free=free,
         free_region=any(one.site is None for one in absences) and not extracted,
-        complete=len(avid) == len(taken_up)
+        complete=not any(lesion.suv_max is not None and not lesion.avid for lesion in extracted)
         and all(lesion.site is not None and not lesion.multiple for lesion in avid)
         and all(_has_side(finding.place) for finding in findings),
     )
-
-
-@cache
-def _doubt() -> re.Pattern[str]:
-    no_uptake = load_vocabulary().cues["no_uptake"].pattern
-    return re.compile(rf"{no_uptake}|\b(?:không|chưa|hết|mất)\s+(?:còn|thấy)\b|\bđã (?:hết|mất|biến mất)\b")
 
 
 def _shared(lesion: ExtractedLesion, all_of: Iterable[ExtractedLesion]) -> bool:

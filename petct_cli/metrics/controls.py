@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from petct_cli.metrics.families import Fact, Item
+from petct_cli.metrics.families import Fact, Item, Said
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.report.normalise import DEFAULT
 from petct_cli.report.sections import split_sentences
@@ -126,8 +126,10 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
     """Take out of both sides the sentences that stand in the references of at least 5 % (and 3) of the patients.
 
     Sentences are compared as canonical tokens, so that punctuation and spelling do not tell two apart. What is left
-    is what differs between patients: the part that must come from the image.
+    is what differs between patients: the part that must come from the image. Questions are left out, as if they had no
+    reference: a frequent answer is an answer.
     """
+    items = [replace(item, reference=None, question=None, asked=None) if _asked(item) else item for item in items]
     sentences = _Sentences()
     references = [sentences.of(item.reference or "") for item in items]
     patients: defaultdict[str, set[str]] = defaultdict(set)
@@ -149,7 +151,7 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
     kept = [rest(found) for found in references]
     return WithoutStock(
         tuple(replace(item, reference=text or None) for item, text in zip(items, kept, strict=True)),
-        tuple(rest(sentences.of(item.hypothesis)) for item in items),
+        tuple(_with_lesions(rest(sentences.of(item.hypothesis)), item) for item in items),
         len(stock),
         100 * removed / total if total else 0.0,
         sum(item.reference is not None and not text for item, text in zip(items, kept, strict=True)),
@@ -174,6 +176,10 @@ class _Sentences:
         return self._known[sentence]
 
 
+def _with_lesions(text: str, item: Item) -> str:
+    return Said(text, item.hypothesis_lesions) if item.hypothesis_lesions else text
+
+
 def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:
     """Return for each item the one (site, side) that is most frequent among the other fold's patients of its group."""
     chosen: dict[tuple[str, int], tuple[Fact, ...]] = {}
@@ -193,6 +199,13 @@ def shuffles(items: Sequence[Item]) -> int:
     return max(1, min(_MOST_SHUFFLES, _SHUFFLED_TEXTS // max(1, len(items))))
 
 
+def _asked(item: Item) -> str:
+    """Return what a question asks, however it is worded; empty for what is no question."""
+    if item.asked is not None:
+        return repr([item.asked.get(key) for key in ("kind", "site", "side")])
+    return DEFAULT(item.question or "")
+
+
 def exchange(items: Sequence[Item], seed: int, order: int = 0) -> list[int | None]:
     """Return for each item the index of another patient's item of the same group, None where there is none.
 
@@ -201,19 +214,20 @@ def exchange(items: Sequence[Item], seed: int, order: int = 0) -> list[int | Non
     order
         Number of the order, for several different ones of the same seed.
 
+    Answers are exchanged among those to the same question: an answer to another one is wrong whatever the image shows.
     Within a group every item is used once where no patient holds more than half of it. Which is whose partner does
     not depend on the order of `items`.
     """
     partner: list[int | None] = [None] * len(items)
-    groups: dict[str, list[int]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        groups[item.group].append(index)
+        groups[item.group, _asked(item)].append(index)
     for group in sorted(groups):
         members = groups[group]
         sizes = Counter(items[index].patient for index in members)
         if len(sizes) < 2:
             continue
-        rng = np.random.default_rng([seed % 2**63, int.from_bytes(_hash(group)[:4], "big"), order])
+        rng = np.random.default_rng([seed % 2**63, int.from_bytes(_hash("".join(group))[:4], "big"), order])
         names = sorted(sizes)
         rank = dict(zip(names, rng.permutation(len(names)).tolist(), strict=True))
         # The patients one after the other: moving on by the largest patient's share never lands on the same one.
@@ -234,4 +248,4 @@ def exchange(items: Sequence[Item], seed: int, order: int = 0) -> list[int | Non
 
 def taken_from(partner: Sequence[int | None], texts: Sequence[str | None]) -> list[str]:
     """Return the texts of the partners, empty without one."""
-    return [(texts[index] or "") if index is not None else "" for index in partner]
+    return ["" if index is None or (text := texts[index]) is None else text for index in partner]

@@ -8,10 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from petct_cli.metrics.clinical_lesions import Lesions
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +27,31 @@ class Fact:
     side: str | None
     size_mm: float | None = None
     suv_max: float | None = None
+
+
+@dataclass(frozen=True)
+class LesionList:
+    """Lesions that came with a record; None where their extraction failed, which is never "no lesions"."""
+
+    lesions: Lesions | None
+
+
+class Said(str):
+    """A text that came with its lesions: metrics of words see the text, those of lesions the list.
+
+    Attributes
+    ----------
+    given
+        The list; what the text says counts for nothing beside it.
+    """
+
+    given: LesionList
+
+    def __new__(cls, text: str, given: LesionList) -> Said:
+        """Join a text and its lesions."""
+        said = super().__new__(cls, text)
+        said.given = given
+        return said
 
 
 @dataclass(frozen=True)
@@ -43,7 +71,11 @@ class Item:
     task
         What was asked for: report, vqa, compare; None where the record does not say.
     question
-        Of visual question answering.
+        Text of a question, of visual question answering.
+    asked
+        What the record itself says of the question: its kind, the right answer, the unit.
+    reference_lesions, hypothesis_lesions
+        Lesions that came with the record in place of those that the texts state; None where none came.
     """
 
     id: str
@@ -55,6 +87,19 @@ class Item:
     truth: tuple[Fact, ...] | None = None
     task: str | None = None
     question: str | None = None
+    asked: Mapping[str, Any] | None = None
+    reference_lesions: LesionList | None = None
+    hypothesis_lesions: LesionList | None = None
+
+    @property
+    def answer(self) -> str:
+        """The hypothesis, with its lesions where they came with it."""
+        return Said(self.hypothesis, self.hypothesis_lesions) if self.hypothesis_lesions else self.hypothesis
+
+    @property
+    def right_answer(self) -> str | None:
+        """The reference as a hypothesis, with its lesions where they came with it."""
+        return Said(self.reference or "", self.reference_lesions) if self.reference_lesions else self.reference
 
 
 @dataclass(frozen=True)
@@ -82,6 +127,28 @@ class FamilyControl:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Scores on a part of the data that is no group of samples, such as the lesions of one organ.
+
+    Attributes
+    ----------
+    group
+        Its name in the records, ``organ:liver``.
+    metrics
+        The metrics that it is of.
+    chosen
+        Indices of the items that have anything to do with it.
+    rows
+        Their sums, shape (chosen, columns).
+    """
+
+    group: str
+    metrics: tuple[str, ...]
+    chosen: tuple[int, ...]
+    rows: Floats
+
+
 class Family(ABC):
     """Metrics computed together: samples become a row of sums each, and added sums become the values of the metrics."""
 
@@ -89,6 +156,10 @@ class Family(ABC):
 
     def metrics(self) -> tuple[str, ...]:
         """Return the names of the metrics asked for."""
+        return self.wanted
+
+    def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """Return those of its metrics that `items` hold anything for; the default sets leave out the others."""
         return self.wanted
 
     @abstractmethod
@@ -114,6 +185,10 @@ class Family(ABC):
     def higher_is_better(self, metric: str) -> bool:
         """Say which way is up."""
         return True
+
+    def parts(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Iterator[Part]:
+        """Yield the parts of the data that only this family tells apart, such as organs."""
+        yield from ()
 
     def controls(self, items: Sequence[Item]) -> Iterator[FamilyControl]:
         """Yield the null controls that only this family has."""

@@ -17,9 +17,9 @@ from petct_cli.metrics.families import Item
 
 Integers = NDArray[np.int64]
 
-_CHARACTERS = 100_000  # of a block: its arrays stay in the cache of a core
+_CHARACTERS = 40_000  # of a block: its arrays stay in the cache of a core
 _SURROGATES = range(0xD800, 0xE000)
-_KEPT_WORDS = 400_000
+_KEPT = 400_000
 _LONGEST_KEPT = 64
 
 
@@ -29,29 +29,29 @@ class TokenCodes(dict[str, str]):
     Parameters
     ----------
     tokens
-        Splits a text. With `by_word`, its tokens are those of its words (what white space separates) one after the
-        other: then a word is split once.
+        Splits a text or a part of one.
+    parts
+        Cuts a text into parts whose tokens are those of the text, one after the other; a part is split once.
     """
 
-    def __init__(self, tokens: Callable[[str], Sequence[str]], *, by_word: bool = True) -> None:
+    def __init__(
+        self, tokens: Callable[[str], Sequence[str]], parts: Callable[[str], Sequence[str]] = str.split
+    ) -> None:
         super().__init__()
         self._tokens = tokens
-        self._by_word = by_word
+        self._parts = parts
         self._codes: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
         """Return the code points of `text`; they hold until `trim`."""
-        return "".join(map(self.__getitem__, text.split())) if self._by_word else self._coded(text)
+        return "".join(map(self.__getitem__, self._parts(text)))
 
-    def __missing__(self, word: str) -> str:
-        coded = self._coded(word)
-        if len(word) <= _LONGEST_KEPT:
-            self[word] = coded
-        return coded
-
-    def _coded(self, text: str) -> str:
+    def __missing__(self, part: str) -> str:
         codes = self._codes
-        return "".join([codes.get(token) or self._new(token) for token in self._tokens(text)])
+        coded = "".join([codes.get(token) or self._new(token) for token in self._tokens(part)])
+        if len(part) <= _LONGEST_KEPT:
+            self[part] = coded
+        return coded
 
     def _new(self, token: str) -> str:
         number = len(self._codes)
@@ -63,7 +63,7 @@ class TokenCodes(dict[str, str]):
 
     def trim(self) -> None:
         """Forget everything when it has become much: between blocks, since it ends the meaning of earlier codes."""
-        if max(len(self), len(self._codes)) > _KEPT_WORDS:
+        if max(len(self), len(self._codes)) > _KEPT:
             self.clear()
             self._codes.clear()
 
@@ -153,15 +153,23 @@ def matches(block: Block, orders: int) -> Integers:
         packed = ((owner[: len(key)] << (key_bits + 1)) | (key << 1) | side[: len(key)])[whole]
         if not len(packed):
             break
-        packed.sort()
-        starts = np.flatnonzero(np.concatenate([[True], packed[1:] != packed[:-1]]))
-        counts = np.diff(starts, append=len(packed))
-        kinds = packed[starts]
-        # The same n-gram of the same pair on both sides differs in the last bit only.
-        both = np.flatnonzero((kinds[1:] ^ kinds[:-1]) == 1)
+        kinds, counts = tally(packed)
+        both = on_both_sides(kinds)
         shared = np.minimum(counts[both], counts[both + 1])
         found[:, order - 1] = np.bincount(kinds[both] >> (key_bits + 1), shared, pairs)
     return found
+
+
+def tally(packed: Integers) -> tuple[Integers, Integers]:
+    """Return what stands in `packed`, in order, and how often; `packed` is not empty and is sorted in place."""
+    packed.sort()
+    starts = np.flatnonzero(np.concatenate([[True], packed[1:] != packed[:-1]]))
+    return packed[starts], np.diff(starts, append=len(packed))
+
+
+def on_both_sides(kinds: Integers) -> Integers:
+    """Return where in `kinds`, whose last bit is the side, both sides of the same n-gram stand one after the other."""
+    return np.flatnonzero((kinds[1:] ^ kinds[:-1]) == 1)
 
 
 def _numbered(text: str) -> Integers:

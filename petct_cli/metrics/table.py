@@ -15,10 +15,18 @@ HEADINGS = {
     "size_r": "Size r",
     "suv_mae": "SUV MAE",
     "suv_r": "SUV r",
+    "f1_t": "F1-T",
+    "f1_tp": "F1-TP",
+    "f1_tf": "F1-TF",
+    "f1_tpf": "F1-TPF",
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     **{f"bleu{order}": f"BLEU-{order}" for order in range(1, 5)},
+    "chrf": "chrF++",
+    "meteor": "METEOR",
+    "cider_d": "CIDEr-D",
+    **{f"bertscore_{part}": f"BERTScore {part.upper()}" for part in ("p", "r", "f1")},
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from petct_cli.metrics.families import Family, Floats, Item
 from petct_cli.metrics.ngrams import BLEU_COLUMNS, bleu_rows, corpus_bleu
 from petct_cli.metrics.overlap import TokenCodes, blocks, common_lengths, f_measures, matches, ngram_counts
-from petct_cli.report.normalise import DEFAULT, Canonical
+from petct_cli.metrics.tokens import SYLLABLES, Tokens
 
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextFamily(Family):
-    """BLEU-1..4 and ROUGE-1/L on whole Vietnamese syllables."""
+    """BLEU-1..4 and ROUGE-1/2/L on whole Vietnamese syllables, or on the words that pyvi finds."""
 
     wanted: tuple[str, ...]
-    canonical: Canonical = DEFAULT
+    tokens: Tokens = SYLLABLES
 
     @cached_property
     def codes(self) -> TokenCodes:
         """The texts of all calls: controls score the same ones again."""
-        return TokenCodes(self.canonical.tokens)
+        return TokenCodes(self.tokens, self.tokens.parts)
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         rows = np.zeros((len(items), BLEU_COLUMNS + 4))
@@ -61,9 +61,9 @@ class TextFamily(Family):
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = f"bleu:corpus|order:{metric[-1]}|smooth:exp" if metric.startswith("bleu") else "rouge:f|avg:samples"
-        return f"{own}|{self.canonical.signature()}"
+        return f"{own}|{self.tokens.signature()}"
 
 
 def text_family(wanted: tuple[str, ...], options: MetricOptions) -> TextFamily:
     """Return the family for `wanted`."""
-    return TextFamily(wanted, options.canonical)
+    return TextFamily(wanted, options.tokens)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from petct_cli.report.normalise import compose, unify_tone_marks
-from petct_cli.report.places import find_positions, nodes_at
+from petct_cli.report.places import find_positions
 from petct_cli.report.sections import sentence_spans
 from petct_cli.report.sites import load_sites
 from petct_cli.report.vocabulary import Vocabulary, load_vocabulary
@@ -78,11 +78,11 @@ def _denied(sentence: str, words: Vocabulary) -> Iterator[tuple[str | None, str 
     before, after = sentence[: first.start()], sentence[first.start() :]
     if not _OF_UPTAKE.search(after) or words.cues["absent_until"].search(after) or words.cues["advice"].search(before):
         return
-    places = find_positions(sentence, words)
-    heads = [head for head in words.heads.finditer(sentence) if not places.covers(head.span()) or nodes_at(head, words)]
-    if _SHOWN.search(before) or any(head.start() < first.start() for head in heads):
+    mentions = words.mentions(sentence)
+    heads = [one for one in mentions if one.term.kind]
+    if _SHOWN.search(before) or any(head.span[0] < first.start() for head in heads):
         return  # "a nodule without uptake" is there
-    positions = places.of_lesion(heads)
+    positions = find_positions(sentence, words, mentions).of_lesion(heads)
     for position in positions:
         if position.site is None:
             continue

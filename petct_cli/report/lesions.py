@@ -1,35 +1,32 @@
-"""Lesions that a Vietnamese PET/CT report states, found by rules: deterministic, offline, with the text they rest on.
+"""Lesions that a PET/CT report states, found by rules: deterministic, offline, with the text they rest on.
 
     for lesion in extract_lesions("Nốt phổi phải 12 mm, tăng chuyển hóa FDG (SUVmax: 3,2)."):
         lesion.site, lesion.side, lesion.size_mm, lesion.suv_max   # "lung", "right", 12.0, 3.2
 
-A sentence is taken apart in this order: what is said not to exist is taken out, physiological uptake is left out, the
-rest is cut where a second finding with its own measures begins, and each finding gets its places, sides and measures.
-A finding at several places becomes one lesion per place (with the same `ExtractedLesion.finding`); a lesion that is
-told again, as in an impression, is merged with its first mention.
+Sentences are read one by one (`petct_cli.report.statements`). A finding at several places becomes one lesion per place
+(with the same `ExtractedLesion.finding`); a sentence about "the largest one" gives its measures to the finding before
+it; a lesion that is told again, as in an impression, is merged with its first mention.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from petct_cli.report.measures import Measures, find_measures
 from petct_cli.report.normalise import compose, unify_tone_marks
-from petct_cli.report.places import Position, find_positions, nodes_at
 from petct_cli.report.sections import sentence_spans
 from petct_cli.report.sites import sides_of
-from petct_cli.report.vocabulary import Vocabulary, load_vocabulary
+from petct_cli.report.statements import Statement, read_sentence
 
-EXTRACTOR_VERSION = "1"
+EXTRACTOR_VERSION = "2"
 """Belongs in the signature of every score that rests on extracted lesions."""
 
 Fdg = Literal["increased", "none", "physiological"]
 Invasion = Literal["yes", "no"]
 Span = tuple[int, int]
+LANGUAGES = ("vi",)
 _LONGEST_SENTENCE = 2000
 
 
@@ -67,8 +64,8 @@ class ExtractedLesion:
     part
         Lobe or other part of the organ (``upper_lobe``, ``head``, ``antrum``), None when not stated.
     level
-        Node level or station ("IIB", "4R"), vertebra ("L3"), liver or lung segment ("VII", "S6"), rib ("5"); several are
-        joined by a comma. None when not stated.
+        Node level or station ("IIB", "4R"), vertebra ("L3"), liver or lung segment ("VII", "S6"), rib ("5"); several
+        are joined by a comma. None when not stated.
     count
         Stated number of lesions, None when not stated.
     invasion
@@ -95,8 +92,13 @@ class ExtractedLesion:
     invasion: Invasion | None = None
     invades: tuple[str, ...] = ()
 
+    @property
+    def avid(self) -> bool:
+        """Whether it is said to take up FDG, or has an SUVmax and is not said to have none."""
+        return self.fdg == "increased" or (self.fdg is None and self.suv_max is not None)
 
-def extract_lesions(text: str, lang: str = "vi") -> list[ExtractedLesion]:
+
+def extract_lesions(text: str, lang: str = "vi", physiological: bool = False) -> list[ExtractedLesion]:
     """Return the lesions that `text` states, in order of their first mention.
 
     Parameters
@@ -104,33 +106,60 @@ def extract_lesions(text: str, lang: str = "vi") -> list[ExtractedLesion]:
     text
         Findings, an impression, or both one after the other.
     lang
-        Only ``vi`` for now.
+        One of `LANGUAGES`.
+    physiological
+        Tell uptake that is said to be physiological, too, with ``fdg`` of that name. It is no lesion.
 
     Raises
     ------
     ValueError
         For another language.
     """
-    if lang != "vi":
+    if lang not in LANGUAGES:
         raise ValueError(f"no extractor for language {lang!r}")
-    words = load_vocabulary()
     composed, offsets = _compose_with_offsets(text)
     folded = _fold_in_place(composed)
     found: list[ExtractedLesion] = []
     finding = 0
     for start, end in _of_bearable_length(composed, sentence_spans(composed)):
-        sentence = folded[start:end]
-        for at, part in _statements(sentence, words):
-            span = (_original(offsets, start + at), _original(offsets, start + at + len(part.rstrip(" ,;."))))
-            lesions = _read_finding(part, span, finding, words)
-            if not lesions:
-                continue
-            if words.cues["back_reference"].search(part.strip()) and _refer_back(found, lesions):
+        for statement in read_sentence(folded[start:end], lang, physiological):
+            first, last = statement.span
+            span = (_original(offsets, start + first), _original(offsets, start + last))
+            lesions = _lesions_of(statement, span, finding)
+            if statement.refers_back and _refer_back(found, lesions):
                 continue
             finding += 1
             for lesion in lesions:
                 _add_or_merge(found, lesion)
     return found
+
+
+def _lesions_of(statement: Statement, span: Span, finding: int) -> list[ExtractedLesion]:
+    """Return one lesion per place of `statement`."""
+    lesions = []
+    for at in statement.at:
+        place = at.place
+        lesions.append(
+            ExtractedLesion(
+                site=place.site if place else None,
+                side=place.side if place else statement.side,
+                organ=place.organ if place else None,
+                kind=statement.kind,
+                size_mm=max(at.sizes_mm, default=None),
+                sizes_mm=at.sizes_mm,
+                suv_max=at.suv_max,
+                fdg=statement.fdg,
+                multiple=statement.multiple,
+                span=span,
+                finding=finding,
+                part=place.part if place else None,
+                level=place.level if place else None,
+                count=statement.count,
+                invasion=statement.invasion,
+                invades=statement.invades,
+            )
+        )
+    return lesions
 
 
 def _of_bearable_length(text: str, spans: Iterable[Span]) -> Iterator[Span]:
@@ -201,134 +230,6 @@ def _fold_in_place(composed: str) -> str:
     return unify_tone_marks(lower)
 
 
-def _statements(sentence: str, words: Vocabulary) -> list[tuple[int, str]]:
-    """Return the parts of a sentence that state something to exist, with their offsets; one part per finding."""
-    if words.cues["advice"].search(sentence) and not find_measures(sentence):
-        return []
-    parts: list[tuple[int, str]] = []
-    for at, part in _without_physiology(sentence, words):
-        stated = _blank_absent(part, words)
-        parts += [(at + offset, piece) for offset, piece in _split_findings(stated, words)]
-    return parts
-
-
-_CLAUSE = re.compile(r"[;]|,(?!\d)|\bnhưng\b|\bngoài ra\b|\btuy nhiên\b")
-
-
-def _without_physiology(sentence: str, words: Vocabulary) -> list[tuple[int, str]]:
-    """Leave out what is said to be physiological: the clauses up to the word, but not measured ones after it."""
-    ends = [match.end() for match in words.cues["physiological"].finditer(sentence)]
-    if not ends:
-        return [(0, sentence)]
-    after = _CLAUSE.search(sentence, ends[-1])
-    if after is None or not find_measures(sentence[after.end() :]):
-        return []
-    return [(after.end(), sentence[after.end() :])]
-
-
-def _blank_absent(text: str, words: Vocabulary) -> str:
-    """Replace what is said not to exist by spaces."""
-    out = text
-    position = 0
-    while cue := words.cues["absent"].search(out, position):
-        position = cue.end()
-        after = out[cue.end() :]
-        if words.cues["no_uptake"].match(out, cue.start()) and _has_head(out[: cue.start()], words):
-            continue  # "a nodule without uptake" is a nodule
-        until = words.cues["absent_until"].search(after)
-        end = cue.end() + (until.start() if until else len(after))
-        if _has_head(out[: cue.start()], words):
-            comma = re.search(r",(?!\d)|\)", after)
-            end = min(end, cue.end() + comma.start()) if comma else end
-        else:
-            end = min(end, cue.end() + _positive_clause(after, words))
-        out = out[: cue.start()] + " " * (end - cue.start()) + out[end:]
-        position = end
-    return out
-
-
-def _positive_clause(text: str, words: Vocabulary) -> int:
-    """Return where, after a negation, a clause begins that measures a lesion and so must mean that it is there."""
-    for comma in re.finditer(r",(?!\d)", text):
-        rest = text[comma.end() :]
-        clause = re.split(r",(?!\d)|;", rest, maxsplit=1)[0]
-        if words.heads.search(clause) and find_measures(rest).measured:
-            return comma.start()
-    return len(text)
-
-
-def _has_head(text: str, words: Vocabulary) -> bool:
-    taken = [match.span() for match in words.places.finditer(text)]
-    return any(
-        not any(start <= head.start() and head.end() <= end for start, end in taken)
-        or words.kind_of[head.group()] == "node"
-        for head in words.heads.finditer(text)
-    )
-
-
-_JOINT = re.compile(r"(?:,(?!\d)|;|\bvà\b|\bkèm(?: theo)?\b|\bngoài ra\b|\bđồng thời\b)\s*")
-_LEAD = re.compile(r"(?:(?:và|kèm|có|thấy|hình ảnh|một|hai|ba|vài|nhiều|các|\d+|ở|tại)\s+)*")
-
-
-def _split_findings(text: str, words: Vocabulary) -> list[tuple[int, str]]:
-    """Cut `text` where another finding begins that has measures of its own."""
-    cuts = [0]
-    for joint in _JOINT.finditer(text):
-        begin = _LEAD.match(text, joint.end())
-        at = begin.end() if begin else joint.end()
-        starts_finding = words.heads.match(text, at) or (
-            words.places.match(text, at) and not joint.group().startswith("và")
-        )
-        if not starts_finding:
-            continue
-        before, after = find_measures(text[cuts[-1] : joint.start()]), find_measures(text[joint.end() :])
-        if joint.group().startswith(";") or before.same_kind(after):
-            cuts.append(joint.start())
-    return [
-        (start, text[start:end])
-        for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)
-        if text[start:end].strip()
-    ]
-
-
-def _read_finding(part: str, span: Span, finding: int, words: Vocabulary) -> list[ExtractedLesion]:
-    """Return the lesions of one finding, none when the text states no lesion."""
-    places = find_positions(part, words)
-    heads = [head for head in words.heads.finditer(part) if not places.covers(head.span()) or nodes_at(head, words)]
-    kind = words.kind_of[heads[0].group()] if heads else None
-    no_uptake = words.cues["no_uptake"].search(part)
-    uptake = words.cues["uptake"].search(part)
-    measures = find_measures(part)
-    if kind is None and not measures.suv_max and (uptake is None or no_uptake is not None):
-        return []
-    if kind is not None and re.search(r"(?:không|chưa)\s+$", part[: heads[0].start()]) and not measures:
-        return []
-    positions: Sequence[Position] = places.of_lesion(heads)
-    if not positions and kind in (None, "lesion", "mass") and not measures:
-        return []
-    base = ExtractedLesion(
-        site=None,
-        side=places.lone_side(),
-        organ=None,
-        kind=kind,
-        size_mm=measures.size_mm,
-        sizes_mm=measures.sizes_mm,
-        suv_max=measures.suv_max,
-        fdg=_fdg(no_uptake, uptake, measures),
-        multiple=words.cues["several"].search(part) is not None,
-        span=span,
-        finding=finding,
-    )
-    distinct = dict.fromkeys((place.site, place.organ, place.side) for place in positions)
-    return [replace(base, site=site, organ=organ, side=side) for site, organ, side in distinct] or [base]
-
-
-def _fdg(no_uptake: re.Match[str] | None, uptake: re.Match[str] | None, measures: Measures) -> Fdg | None:
-    if no_uptake is not None and measures.suv_max is None:
-        return "none"
-    return "increased" if uptake is not None else None
-
-
 def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]) -> bool:
     """Give the measures of "the largest one" to the finding told before; say whether there was one to take them."""
     if not found:
@@ -345,6 +246,8 @@ def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]
                 sizes_mm=new.sizes_mm,
                 suv_max=new.suv_max,
                 fdg=new.fdg or lesion.fdg,
+                invasion=lesion.invasion or new.invasion,
+                invades=lesion.invades or new.invades,
                 span=(lesion.span[0], new.span[1]) if lesion.span[1] <= new.span[0] else lesion.span,
             )
             changed = True
@@ -355,14 +258,20 @@ def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
     """Add `new`, or merge it with the lesion that it tells again."""
     for index, old in enumerate(found):
         if old.finding != new.finding and _same(old, new):
+            measured = old.size_mm is not None or old.suv_max is not None
             found[index] = replace(
                 old,
                 size_mm=old.size_mm if old.size_mm is not None else new.size_mm,
                 sizes_mm=old.sizes_mm or new.sizes_mm,
                 suv_max=old.suv_max if old.suv_max is not None else new.suv_max,
                 fdg=old.fdg or new.fdg,
-                side=old.side or new.side,
+                side=old.side if measured else old.side or new.side,
                 kind=old.kind or new.kind,
+                part=old.part or new.part,
+                level=old.level or new.level,
+                count=old.count if old.count is not None else new.count,
+                invasion=old.invasion or new.invasion,
+                invades=old.invades or new.invades,
                 mentions=(*old.mentions, new.span),
             )
             return
@@ -372,16 +281,15 @@ def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
 def _same(old: ExtractedLesion, new: ExtractedLesion) -> bool:
     if old.organ is None or (old.site, old.organ) != (new.site, new.organ):
         return False
-    if old.side != new.side and old.side is not None and new.side is not None:
-        return False
     if None not in (old.kind, new.kind) and (old.kind == "node") != (new.kind == "node"):
         return False
-    if None not in (old.fdg, new.fdg) and old.fdg != new.fdg:
+    stated = [(getattr(old, name), getattr(new, name)) for name in _TELLING_APART]
+    if any(None not in pair and pair[0] != pair[1] for pair in stated):
         return False
-    for mine, theirs in ((old.size_mm, new.size_mm), (old.suv_max, new.suv_max)):
-        if mine is not None and theirs is not None and mine != theirs:
-            return False
     # A lesion without any measure is told again only by a mention that has none either, or comes first.
     measured_later = new.size_mm is not None or new.suv_max is not None
     measured_before = old.size_mm is not None or old.suv_max is not None
     return measured_before or not measured_later
+
+
+_TELLING_APART = ("side", "part", "level", "fdg", "size_mm", "suv_max")

@@ -1,25 +1,65 @@
-"""Sizes and SUVmax in Vietnamese report text."""
+"""Sizes and SUVmax in the text of findings."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+Span = tuple[int, int]
+
 _NUMBER = r"\d{1,3}(?:\s?[.,]\s?\d{1,2})?"
 _TIMES = r"\s*[x×*]\s*"
-_UNIT = r"\s*(?:mm|cm)(?![\w³²])(?!\s*[3²³])"
+_UNIT = r"\s*(?:mm|cm|milimet|centimet|mi li mét|xăng ti mét|xen ti mét)(?![\w³²])(?!\s*[3²³])"
 _SIZE = re.compile(
-    rf"(?P<prefix>(?:kích thước|kt|đường kính|đk|dài|dày)[^\d.;()]{{0,40}}?)?"
-    rf"(?<![\w.,])(?P<numbers>{_NUMBER}(?:\s*(?:mm|cm)?{_TIMES}{_NUMBER}){{0,2}})"
-    rf"(?:\s*(?:-|–|đến)\s*(?P<upto>{_NUMBER}))?(?P<unit>{_UNIT})?"
+    rf"(?<![\d.,])(?P<numbers>{_NUMBER}(?:\s*(?:mm|cm)?{_TIMES}{_NUMBER}){{0,2}})"
+    rf"(?:\s*(?P<first>mm|cm)?\s*(?:-|–|đến|tới|to)\s*(?P<upto>{_NUMBER}))?(?P<unit>{_UNIT})?"
 )
+# A number that hangs on a letter is a code ("D12"), but for "d12 mm" and "kt12 mm".
+_CODE = re.compile(r"(?:[^\W\d_]|_)$")
+_OWN_LETTER = re.compile(r"\b(?:d|kt|đk|dk|cm|mm|x)$")
+_SIZE_WORD = re.compile(r"(?:kích thước|kích thức|kt|đường kính|đk|size|measuring|diameter)\b[^\d.;()]{0,40}$")
+_NO_UNIT = r"(?!\s*(?:mm|cm|x|%|giờ|phút|h\b))"
 _SUV = re.compile(
-    rf"\bsuv(?:\s*-?\s*(?P<kind>max|mean|peak|tb|trung bình))?(?:\s*-?\s*(?:lbm|bw|sul))?[\s:;=~≈(]*"
-    rf"(?:(?:từ|là|đạt|khoảng|lên tới|lên đến|tới|cao nhất|lớn nhất|đo được|lần lượt)[\s:=]*)*"
-    rf"(?P<low>{_NUMBER})(?:\s*(?:-|–|đến|tới|và)\s*(?P<high>{_NUMBER}))?"
+    rf"\bs\.?u\.?[vl]\.?"
+    rf"(?:[\s_-]*(?P<kind>max|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
+    rf"(?:[\s/_-]*(?:lbm|bw|sul|max|\(?g/ml\)?))?"
+    rf"(?P<of>\s+(?:của|tại|ở|vùng|of)\s[^\d.,;()]{{1,40}}?)?(?P<gap>[\s:;=~≈#(><≥≤]*)"
+    rf"(?:(?:từ|là|đạt|khoảng|lên tới|lên đến|tới|đến|cao nhất|lớn nhất|đo được|lần lượt|bằng|tương ứng|trên|of|is"
+    rf"|up to|các|ở mức|dao động|nhất|about|approximately)[\s:=~≈]*)*"
+    rf"(?P<values>{_NUMBER}(?:\s*(?:-|–|đến|tới|và|,(?=\s+\d)|/|to|and)\s*(?:suv\s*max\s*)?{_NUMBER}{_NO_UNIT})*)"
 )
-_NOT_A_SIZE = re.compile(r"(?:cách|lát cắt|độ dày lát|tháng|năm|ngày|nhóm)\s*(?:nhau|khoảng|da|[^\d.,;]{0,18})?\s*$")
-_COMPARISON = re.compile(r"(?:>|<|≥|≤|trên|dưới|lớn hơn|nhỏ hơn|quá)\s*$")
+_OTHER_SUV = frozenset(["mean", "avg", "tb", "trung bình", "min"])
+_NOT_A_SIZE = re.compile(
+    r"(?:\bcách\b[^\d;.]*|\bsâu\s*(?:khoảng)?|lát cắt|độ dày lát|tháng|năm|ngày|nhóm|\bsuv\w*|\bwithin\b|slice)"
+    r"\s*(?:nhau|khoảng|da|~|≈|:|=|of)?\s*$"
+)
+_COMPARISON = re.compile(r"(?:>|<|≥|≤|\btrên|\bdưới|lớn hơn|nhỏ hơn|\bquá|không quá|chưa đến)\s*(?:khoảng\s*)?$")
+_LENGTH = re.compile(r"\b(?:dài|đoạn|length)\b[^,;()\d]*$")
+_CHANGE = re.compile(
+    rf"\btừ\s+{_NUMBER}(?:\s*(?:mm|cm))?(?:{_TIMES}{_NUMBER})*(?:\s*(?:mm|cm))?\s*(?:xuống|lên|giảm|thành|còn|tăng|→|->|=>)(?:\s+còn)?"
+)
+_CLAUSE_END = re.compile(r"[;()]|,(?!\d)")
+_LIST_END = re.compile(r"[;)]")
+_TIMES_SIGN = re.compile(r"[x×*]")
+_CM_BELOW = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A statement of diameters in millimetres, as ordered in the text."""
+
+    span: Span
+    mm: tuple[float, ...]
+    bound: bool
+    length: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Uptake:
+    """A statement of SUVmax; a range or a list has several values."""
+
+    span: Span
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +69,7 @@ class Measures:
     Attributes
     ----------
     sizes_mm
-        Diameters of the first size statement, in millimetres, as ordered in the text.
+        Diameters of the size statement, in millimetres, as ordered in the text.
     suv_max
         SUVmax, of a range the larger.
     measured
@@ -54,39 +94,90 @@ class Measures:
 
 
 def _number(text: str) -> float:
-    return float(re.sub(r"\s", "", text).replace(",", "."))
+    return float("".join(text.split()).replace(",", "."))
+
+
+def find_uptakes(text: str, yardstick: re.Pattern[str] | None = None) -> list[Uptake]:
+    """Return the statements of SUVmax (or of an SUV of no stated kind) in `text`; SUVmean is none."""
+    found: list[Uptake] = []
+    if "su" not in text and "s." not in text:
+        return found
+    for match in _SUV.finditer(text):
+        of_background = yardstick is not None and (
+            yardstick.search(match["of"] or "") or yardstick.search(text[max(0, match.start() - 24) : match.start()])
+        )
+        if match["kind"] in _OTHER_SUV or of_background:
+            continue
+        values = tuple(_number(value) for value in re.findall(_NUMBER, match["values"]))
+        found.append(Uptake(match.span(), values))
+    return found
+
+
+def find_sizes(text: str) -> list[Size]:
+    """Return the statements of size in `text` (canonical form or at least lowercase).
+
+    Sizes need a unit, or the word for size before them; "2,5 x 1,2 cm" is 25 and 12 mm. Distances ("cách 12 mm") and
+    volumes ("cm3") are left out.
+    """
+    taken = [match.span() for match in _SUV.finditer(text)] if "su" in text else []
+    found: list[Size] = []
+    for match in _SIZE.finditer(text):
+        start, end = match.span("numbers")
+        if any(first < end and start < last for first, last in taken):
+            continue
+        before = text[max(0, start - 60) : start]
+        if _CODE.search(before) and not _OWN_LETTER.search(before):
+            continue
+        unit = match["unit"] or ""
+        if not unit and not _SIZE_WORD.search(before):
+            continue
+        if _NOT_A_SIZE.search(before):
+            continue
+        written = match["numbers"]
+        parts = _TIMES_SIGN.split(written)
+        numbers = [_number(part.rstrip("cm \t")) for part in parts]
+        if not unit and "mm" not in written and "cm" not in written:
+            cm = max(numbers) < _CM_BELOW and ("," in written or "." in written)
+        else:
+            cm = unit.strip()[:1] in ("c", "x")
+        factor = 10.0 if cm else 1.0
+        # "1,2 cm x 8 mm" gives each number its own unit.
+        own = [10.0 if "cm" in part else 1.0 if "mm" in part else factor for part in parts]
+        if match["upto"]:
+            if match["first"]:
+                own[-1] = 10.0 if match["first"] == "cm" else 1.0
+            numbers, own = [*numbers, _number(match["upto"])], [*own, factor]
+        found.append(
+            Size(
+                (start, match.end()),
+                tuple(round(number * scale, 3) for number, scale in zip(numbers, own, strict=True)),
+                _COMPARISON.search(before) is not None,
+                _LENGTH.search(before) is not None,
+            )
+        )
+    return found
+
+
+def earlier_spans(text: str, earlier: re.Pattern[str], today: re.Pattern[str]) -> list[Span]:
+    """Return the ranges of `text` that tell what was measured on another day."""
+    spans = [match.span() for match in _CHANGE.finditer(text)]
+    for match in earlier.finditer(text):
+        # "(trước: 18 mm, SUVmax 9; nay: 7 mm)"
+        listed = text[match.end() :].lstrip()[:1] in (":", "=")
+        stop = (_LIST_END if listed else _CLAUSE_END).search(text, match.end())
+        end = stop.start() if stop else len(text)
+        now = today.search(text, match.end(), end)
+        spans.append((match.start(), now.start() if now else end))
+    return spans
+
+
+def measures_of(sizes: list[Size], uptakes: list[Uptake]) -> Measures:
+    """Return the measures of one lesion: the first size that is no length of a segment, the first SUVmax."""
+    size = next((one for one in sizes if not one.length), sizes[0] if sizes else None)
+    suv_max = max(uptakes[0].values) if uptakes else None
+    return Measures(size.mm if size else (), suv_max, suv_max is not None or (size is not None and not size.bound))
 
 
 def find_measures(text: str) -> Measures:
-    """Return the first size and the first SUVmax in `text` (canonical form or at least lowercase).
-
-    Sizes need a unit, or the word for size before them; "2,5 x 1,2 cm" is 25 and 12 mm. Distances ("cách 12 mm"),
-    volumes ("cm3") and SUVmean are left out.
-    """
-    suv_max = None
-    taken: list[tuple[int, int]] = []
-    for match in _SUV.finditer(text):
-        taken.append(match.span())
-        if match["kind"] in (None, "max", "peak") and suv_max is None:
-            suv_max = max(_number(match["low"]), _number(match["high"] or match["low"]))
-    sizes: tuple[float, ...] = ()
-    bound = False
-    for match in _SIZE.finditer(text):
-        if any(start < match.end("numbers") and match.start("numbers") < end for start, end in taken):
-            continue
-        if match["unit"] is None and (match["prefix"] is None or "kích thước" not in match["prefix"]):
-            continue
-        before = text[max(0, match.start() - 24) : match.start("numbers")]
-        if _NOT_A_SIZE.search(before):
-            continue
-        bound = _COMPARISON.search(before) is not None
-        factor = 10.0 if match["unit"] and "cm" in match["unit"] else 1.0
-        parts = re.split(r"[x×*]", match["numbers"])
-        # "1,2 cm x 8 mm" gives each number its own unit.
-        own = [10.0 if "cm" in part else 1.0 if "mm" in part else factor for part in parts]
-        numbers = [_number(re.sub(r"[^\d.,]", "", part)) for part in parts]
-        if match["upto"]:
-            numbers, own = [*numbers, _number(match["upto"])], [*own, factor]
-        sizes = tuple(round(number * scale, 3) for number, scale in zip(numbers, own, strict=True))
-        break
-    return Measures(sizes, suv_max, suv_max is not None or (bool(sizes) and not bound))
+    """Return the size and the SUVmax that `text` states first."""
+    return measures_of(find_sizes(text), find_uptakes(text))

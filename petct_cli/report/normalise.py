@@ -70,6 +70,8 @@ def unify_tone_marks(text: str) -> str:
 
 def compose(text: str) -> str:
     """Return `text` with letters composed (NFC), look-alikes replaced and zero-width characters removed."""
+    if text.isascii():
+        return text
     text = unicodedata.normalize("NFC", text)
     # Translating reads every letter by itself; hardly a text has any of these.
     return text.translate(_LOOKALIKES) if any(chr(letter) in text for letter in _LOOKALIKES) else text
@@ -135,14 +137,14 @@ class Canonical:
     def _words(self) -> _Words:
         return _Words(self)
 
-    def signature(self) -> str:
-        """Return the choices in sacrebleu's manner: ``case:lower|norm:nfc|tone:unified|...``."""
+    def signature(self, tokens: str | None = "syllable") -> str:
+        """Return the choices in sacrebleu's manner: ``case:lower|norm:nfc|tone:unified|...``, and what `tokens` are."""
         choices = {
             "case": "lower" if self.case else "mixed",
             "norm": "nfc" if self.unicode else "none",
             "tone": "unified" if self.tone else "asis",
             "dec": "point" if self.decimal else "asis",
-            "tok": "syllable",
+            **({"tok": tokens} if tokens else {}),
         }
         return "|".join(f"{name}:{choice}" for name, choice in choices.items())
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from petct_cli.report.lesions import extract_lesions
 from petct_cli.report.normalise import compose, fold
+from petct_cli.report.places import find_positions
 from petct_cli.report.sections import split_sentences
 from petct_cli.report.vocabulary import load_vocabulary
 
@@ -59,8 +60,7 @@ def reorder(text: str, rng: Random) -> str:
 
 
 def _names_a_place(folded: str) -> bool:
-    words = load_vocabulary()
-    return words.places.search(folded) is not None or any(code.pattern.search(folded) for code in words.codes)
+    return bool(find_positions(folded, load_vocabulary()).named)
 
 
 def substitute_synonyms(text: str, rng: Random) -> str:
@@ -114,7 +114,10 @@ def literals(text: str) -> Counter[str]:
 def facts(text: str) -> Counter[tuple[object, ...]]:
     """Count the lesions that `text` states, whatever their order."""
     return Counter(
-        (lesion.site, lesion.organ, lesion.side, lesion.kind, lesion.sizes_mm, lesion.suv_max, lesion.fdg)
+        (
+            *(lesion.site, lesion.organ, lesion.part, lesion.level, lesion.side, lesion.kind, lesion.count),
+            *(lesion.sizes_mm, lesion.suv_max, lesion.fdg, lesion.invasion, lesion.invades),
+        )
         for lesion in extract_lesions(text)
     )
 

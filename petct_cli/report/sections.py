@@ -233,9 +233,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 # A full stop ends a sentence unless it stands between digits, after an abbreviation, or after an enumerating number;
 # reports forget it before the next "Hình ảnh".
+# Each branch begins with a mark of its own and looks back from there: that is searched much faster.
 _BREAK = re.compile(
-    r"(?<![.!?…])[.!?…]++(?:[\"”')\]]++)?(?=\s|$)|[\r\n]+"
-    r"|(?<=[\w)])[ \t]+(?=Hình ảnh\b)|(?<=[^\W\d_])\.(?=[A-ZĐÀ-Ỵ][^\W\d_]*\s)"
+    r"[.!?…](?<![.!?…][.!?…])[.!?…]*+(?:[\"”')\]]++)?(?=\s|$)|[\r\n]+"
+    r"|[ \t](?<=[\w)][ \t])[ \t]*+(?=Hình ảnh\b)|\.(?<=[^\W\d_]\.)(?=[A-ZĐÀ-Ỵ][^\W\d_]*\s)"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:bs|ths|ts|pgs|gs|bscki|bsckii|cki|ckii|dr|mr|mrs|tp|vd|st|tr|no|approx|fig|vs|(?:[a-zđ]\.)+[a-zđ])$",

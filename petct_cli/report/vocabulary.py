@@ -1,99 +1,184 @@
-"""The compiled vocabulary of the lesion extractor (``data/vocabulary_vi.toml`` and ``data/sites.toml``)."""
+"""The compiled vocabulary of the lesion extractor (``data/vocabulary_*.toml`` and ``data/sites.toml``)."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any, NamedTuple
 
-from petct_cli.report.normalise import fold
+from petct_cli.report.normalise import compose, fold, unify_tone_marks
 from petct_cli.report.sites import load_sites
 
-
-@dataclass(frozen=True)
-class Place:
-    """Where a lesion can be: an organ, and the lesion site when nodes or something else are there."""
-
-    organ: str
-    node: str | None = None
-    site: str | None = None
-    forced: bool = False
-    """The term itself says that it is a lymph node ("hạch cổ")."""
+WORD = re.compile(r"\d+/\d+|\d+|[^\W\d_]+(?:-(?=[^\W\d_]))?|[^\w\s]")
+"""A token of text: a fraction, a number, a syllable or a mark."""
+Span = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class PlacePattern:
-    """A place that is written as a code ("D4") rather than a word, when the sentence is about `context`."""
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What a run of words means.
 
-    pattern: re.Pattern[str]
-    context: re.Pattern[str] | None
-    place: Place
+    Attributes
+    ----------
+    kind
+        Kind of lesion, for a word that calls something a lesion.
+    organ, part
+        For a place: the organ and its part. A part alone ("upper third") has no organ, or a usual one.
+    adjunct
+        A part that belongs to whatever organ stands next to it.
+    """
+
+    kind: str | None = None
+    organ: str | None = None
+    part: str | None = None
+    adjunct: bool = False
+
+
+IGNORED = Term()
+
+
+class Mention(NamedTuple):
+    """A term where it stands in a text."""
+
+    span: Span
+    term: Term
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Patterns over canonical text (`petct_cli.report.normalise.fold`)."""
+    """Terms by their first word, longest first, and patterns over canonical text (`normalise.fold`).
 
-    heads: re.Pattern[str]
-    kind_of: Mapping[str, str]
-    places: re.Pattern[str]
-    place_of: Mapping[str, Place]
-    codes: tuple[PlacePattern, ...]
+    Attributes
+    ----------
+    terms
+        First word -> (all words, meaning), the longest first.
+    phrases
+        Every run of words that is worth being spelt right, for `petct_cli.report.spelling`.
+    unsafe
+        Words without marks that could be many a word.
+    """
+
+    lang: str
+    terms: Mapping[str, Sequence[tuple[tuple[str, ...], Term]]]
+    phrases: tuple[tuple[str, ...], ...]
+    unsafe: frozenset[str]
     cues: Mapping[str, re.Pattern[str]]
-    sides: tuple[tuple[str, re.Pattern[str]], ...]
+    levels: Mapping[str, re.Pattern[str]]
+    counts: Mapping[str, int]
+    sides: re.Pattern[str]
+    side_begins: re.Pattern[str]
     not_a_side: re.Pattern[str]
+    generic: frozenset[str]
+    attributes: frozenset[str]
+    paired: frozenset[str]
+    narrower: Mapping[str, frozenset[str]]
+    sites: Mapping[str, str]
+    node_sites: Mapping[str, str]
+
+    def mentions(self, text: str, found: Sequence[re.Match[str]] | None = None) -> list[Mention]:
+        """Return the terms in `text` (canonical form) from left to right, at each word the longest.
+
+        `found` are its words (`WORD`) where they are known.
+        """
+        found = list(WORD.finditer(text)) if found is None else found
+        words = [match.group() for match in found]
+        mentions: list[Mention] = []
+        after = 0
+        for index, word in enumerate(words):
+            candidates = self.terms.get(word)
+            if candidates is None or index < after:
+                continue
+            for term, meaning in candidates:
+                size = len(term)
+                if size == 1 or tuple(words[index : index + size]) == term:
+                    after = index + size
+                    if meaning is not IGNORED:
+                        mentions.append(Mention((found[index].start(), found[after - 1].end()), meaning))
+                    if size > 1 and meaning.kind and self._begins_longer(words, after - 1):
+                        after -= 1  # "gãy xương đùi": a break of the femur
+                    break
+        return mentions
+
+    def _begins_longer(self, words: list[str], index: int) -> bool:
+        return any(
+            len(term) > 1 and meaning.organ and tuple(words[index : index + len(term)]) == term
+            for term, meaning in self.terms.get(words[index], ())
+        )
 
 
 # "tỷ" and "tỉ", "thùy" and "thuỳ" are both right; the latter is settled by `fold`, the former here.
-_I_OR_Y = (("tỷ", "tỉ"), ("kỹ", "kĩ"))
+_I_OR_Y = (("tỷ", "tỉ"), ("kỹ", "kĩ"), ("tụy", "tuỵ"))
 
 
-def _spellings(term: str) -> Iterable[str]:
+def _spellings(term: str) -> Iterator[tuple[str, ...]]:
     folded = fold(term)
-    yield folded
+    yield tuple(WORD.findall(folded))
     for one, other in _I_OR_Y:
         if one in folded:
-            yield folded.replace(one, other)
+            yield tuple(WORD.findall(folded.replace(one, other)))
 
 
-def _any_of(terms: Iterable[str]) -> re.Pattern[str]:
-    longest_first = sorted(set(terms), key=lambda term: (-len(term), term))
-    return re.compile(r"\b(?:" + "|".join(re.escape(term) for term in longest_first) + r")\b")
+def _place_terms(table: Mapping[str, Any]) -> Iterator[tuple[str, Term]]:
+    for name, terms in table["places"].items():
+        organ, _, part = name.partition("/")
+        yield from ((term, Term(organ=organ, part=part or None)) for term in terms)
+    for name, terms in table["parts"].items():
+        organ, _, part = name.partition("/")
+        yield from ((term, Term(organ=organ or None, part=part, adjunct=True)) for term in terms)
+
+
+def _terms(table: Mapping[str, Any]) -> dict[tuple[str, ...], Term]:
+    terms: dict[tuple[str, ...], Term] = {}
+    for kind, wordings in table["heads"].items():
+        terms |= {words: Term(kind=kind) for wording in wordings for words in _spellings(wording)}
+    terms |= {words: meaning for wording, meaning in _place_terms(table) for words in _spellings(wording)}
+    terms |= {words: IGNORED for wording in table["ignored"]["terms"] for words in _spellings(wording)}
+    return terms
+
+
+def _check_sites(terms: Iterable[tuple[str, ...]]) -> None:
+    """Hold the terms of ``sites.toml`` against the vocabulary: each must be read as its site."""
+    known = set(terms)
+    for site in load_sites().values():
+        for wording in site.terms:
+            words = tuple(WORD.findall(fold(wording)))
+            place = words[1:] if words[0] == "hạch" else words
+            assert place in known, wording
+
+
+def _pattern(written: str) -> re.Pattern[str]:
+    return re.compile(unify_tone_marks(compose(written)))
 
 
 @cache
-def load_vocabulary() -> Vocabulary:
-    """Read and compile the vocabulary."""
-    table = tomllib.loads(files("petct_cli.report").joinpath("data/vocabulary_vi.toml").read_text("utf-8"))
-    kind_of = {
-        spelling: kind for kind, terms in table["heads"].items() for term in terms for spelling in _spellings(term)
-    }
-    place_of: dict[str, Place] = {}
-    codes: list[PlacePattern] = []
-    for entry in table["places"]:
-        place = Place(entry["organ"], entry.get("node"), entry.get("site"))
-        place_of |= {spelling: place for term in entry["terms"] for spelling in _spellings(term)}
-        if "pattern" in entry:
-            context = re.compile(entry["context"]) if "context" in entry else None
-            codes.append(PlacePattern(re.compile(entry["pattern"]), context, place))
-    for site in load_sites().values():
-        is_node = site.key.endswith("_node")
-        place = Place(site.key, site.key if is_node else None, None if is_node else site.key, forced=is_node)
-        for term in site.terms:
-            for spelling in _spellings(term):
-                known = place_of.get(spelling)
-                place_of[spelling] = Place(known.organ, place.node, place.site, is_node) if known else place
+def load_vocabulary(lang: str = "vi") -> Vocabulary:
+    """Read and compile the vocabulary of `lang` (``vi`` or ``en``)."""
+    table = tomllib.loads(files("petct_cli.report").joinpath(f"data/vocabulary_{lang}.toml").read_text("utf-8"))
+    terms = _terms(table)
+    by_first: dict[str, list[tuple[tuple[str, ...], Term]]] = {}
+    for words, meaning in sorted(terms.items(), key=lambda item: (-len(item[0]), item[0])):
+        by_first.setdefault(words[0], []).append((words, meaning))
     sides = table["sides"]
+    spelt = [words for wording in table["spelling"]["words"] for words in _spellings(wording)]
     return Vocabulary(
-        heads=_any_of(kind_of),
-        kind_of=kind_of,
-        places=_any_of(place_of),
-        place_of=place_of,
-        codes=tuple(codes),
-        cues={name: re.compile(fold(pattern)) for name, pattern in table["cues"].items()},
-        sides=tuple((side, re.compile(sides[side])) for side in ("bilateral", "right", "left")),
-        not_a_side=re.compile(sides["not_a_side"]),
+        lang=lang,
+        terms=by_first,
+        phrases=tuple(dict.fromkeys([*spelt, *terms])),
+        unsafe=frozenset(table["spelling"]["unsafe"]),
+        cues={name: _pattern(pattern) for name, pattern in table["cues"].items()},
+        levels={name: _pattern(pattern) for name, pattern in table["levels"].items()},
+        counts=table["counts"],
+        sides=_pattern("|".join(f"(?P<{side}>{sides[side]})" for side in ("bilateral", "right", "left"))),
+        side_begins=_pattern(sides["begins"]),
+        not_a_side=_pattern(sides["not_a_side"]),
+        generic=frozenset(table["roles"]["generic"]),
+        attributes=frozenset(table["roles"]["attribute"]),
+        paired=frozenset(table["roles"]["paired"]),
+        narrower={organ: frozenset(parts) for organ, parts in table["narrower"].items()},
+        sites=table["sites"],
+        node_sites={organ: site for site, organs in table["node_sites"].items() for organ in organs},
     )

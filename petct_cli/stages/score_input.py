@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -14,7 +16,7 @@ from petct_cli.core.jsonl import BadLineError
 from petct_cli.core.records import AnyRecord, Record
 
 if TYPE_CHECKING:
-    from petct_cli.metrics.families import Fact, Item
+    from petct_cli.metrics.families import Fact, Item, LesionList
 
 NO_GROUP = "all"
 REPEATED = "duplicate_id"
@@ -30,16 +32,34 @@ class Fields:
     The patient falls back to ``patient_id``, ``study`` and ``id``. `group` may name several fields with commas, each of
     which may hold an object with a ``name``. Controls exchange within the first; samples of a task other than
     ``report`` are groups of their own in it (``vqa/chest``). Groups of the others say their field (``task=vqa``).
+    Lesions that came with a record count in place of those that its texts state. Where some records of a system have
+    them, a record without them is one whose extraction failed, as one that has null or an error there.
     """
 
     reference: str = "reference"
     hypothesis: str = "hypothesis"
     patient: str = "patient"
     group: str = "region"
+    reference_lesions: str = "reference_lesions"
+    hypothesis_lesions: str = "hypothesis_lesions"
 
     def groups(self) -> list[str]:
         """Return the fields that say to which groups a sample belongs."""
         return [name for name in self.group.split(",") if name] or ["region"]
+
+
+def named_fields(reference: str, hypothesis: str, patient: str, group: str, lesions: str) -> Fields:
+    """Return the fields that a command line names; `lesions` are two, with a comma.
+
+    Raises
+    ------
+    UsageError
+        ``bad_option`` where `lesions` are not two.
+    """
+    names = [name.strip() for name in lesions.split(",")]
+    if len(names) != 2 or not all(names):
+        raise UsageError("bad_option", "--lesion-fields takes two names: of the reference's lesions, the hypothesis's")
+    return Fields(reference, hypothesis, patient, group, *names)
 
 
 @dataclass
@@ -78,7 +98,7 @@ class SystemInput:
             self.groups.append(groups)
         if status != "ok":
             self.faults[status] += 1
-        elif not any(char.isalnum() for char in item.hypothesis):
+        elif item.hypothesis_lesions is None and not any(char.isalnum() for char in item.hypothesis):
             self.faults["empty"] += 1
 
     def members(self) -> Iterator[tuple[str, list[int]]]:
@@ -122,8 +142,9 @@ class InputCheck:
 
 
 def _value_fault(record: Record, value: Mapping[str, Any], fields: Fields) -> BadLineError | None:
-    texts = {name: _at(value, name) for name in (fields.reference, fields.hypothesis)}
-    if isinstance(texts[fields.reference], list):
+    lists = (fields.reference_lesions, fields.hypothesis_lesions)
+    texts = {name: _at(value, name) for name in (fields.reference, fields.hypothesis) if name not in lists}
+    if isinstance(texts.get(fields.reference), list):
         return _fault(record, "several_references", f"field {fields.reference} is a list: give one text")
     for name, found in texts.items():
         if found is not None and not isinstance(found, str):
@@ -169,6 +190,23 @@ def named(records: Iterable[ItemT], system: str | None) -> Iterator[ItemT]:
             yield record
 
 
+def of_systems(
+    files: Sequence[str] | None, system: str | None, fields: Fields, read: Callable[..., Iterable[ItemT]]
+) -> Iterator[ItemT]:
+    """Return what ``read([file], any_json=True, check=...)`` gives for each file, or stdin, each with its system.
+
+    Every file is looked for before the first is read.
+    """
+    found = files or ["-"]
+    names = file_names(found) if system is None and len(found) > 1 else [system] * len(found)
+    check = InputCheck(fields)
+    parts = [
+        named(read([file], any_json=True, check=partial(check, system=name)), name)
+        for file, name in zip(found, names, strict=True)
+    ]
+    return chain.from_iterable(parts)
+
+
 def read_items(records: Iterable[Record], fields: Fields, system: str | None) -> dict[str | None, SystemInput]:
     """Sort records by system; a failed or missing hypothesis is an empty one and counted.
 
@@ -192,12 +230,13 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             continue
         reference, hypothesis = _worded(_at(value, fields.reference)), _text(_at(value, fields.hypothesis))
         truth = _facts(value.get("lesions"))
+        lesions = _lesions(value, fields.reference_lesions, fields), _lesions(value, fields.hypothesis_lesions, fields)
         status: Status = "ok"
-        if reference is None and truth is None:
+        if reference is None and truth is None and lesions[0] is None:
             status = "without_truth"
         elif record.error is not None:
             status = "failed"
-        elif hypothesis is None:
+        elif hypothesis is None and lesions[1] is None:
             status = "missing"
         identity = record.id or str(len(found.read))
         found.with_ids = found.with_ids and bool(record.id)
@@ -214,7 +253,10 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             hypothesis="" if record.error is not None else hypothesis or "",
             truth=truth,
             task=_text(value.get("task")),
-            question=_text(value.get("question")),
+            question=_question(value),
+            asked=asked if isinstance(asked := value.get("question"), Mapping) else None,
+            reference_lesions=lesions[0],
+            hypothesis_lesions=lesions[1] if record.error is None else None,
         )
         found.add(item, status, groups)
     return systems
@@ -225,6 +267,49 @@ def values_of(record: Record) -> Mapping[str, Any]:
     if isinstance(record, AnyRecord):
         return {"id": record.id, "type": record.type, **(record.model_extra or {})}
     return record.to_json()
+
+
+def with_promised_lesions(system: SystemInput) -> SystemInput:
+    """Fill in failed extractions where other records of the system have lesions.
+
+    A hypothesis that failed, or that is missing where others have a text, states no lesions: that is the system's
+    doing, not the extractor's.
+    """
+    from petct_cli.metrics.families import LesionList
+
+    true = any(item.reference_lesions is not None for item, _ in system.read)
+    said = any(item.hypothesis_lesions is not None for item, _ in system.read)
+    if not (true or said):
+        return system
+    texts = any(item.hypothesis for item, _ in system.read)
+
+    def filled(item: Item, status: Status) -> Item:
+        empty = status == "failed" or (status == "missing" and texts)
+        true_lesions = item.reference_lesions or (LesionList(None) if true else None)
+        said_lesions = item.hypothesis_lesions or (LesionList(() if empty else None) if said else None)
+        return replace(item, reference_lesions=true_lesions, hypothesis_lesions=said_lesions)
+
+    read = [(filled(item, status), status) for item, status in system.read]
+    return replace(system, read=read, items=[item for item, status in read if status != "without_truth"])
+
+
+def _lesions(value: Mapping[str, Any], path: str, fields: Fields) -> LesionList | None:
+    """Return lesions that came with a record; None where it does not have the field, or a text is kept there."""
+    holder, _, key = path.rpartition(".") if path not in value else ("", "", path)
+    found = _at(value, holder) if holder else value
+    if not isinstance(found, Mapping) or key not in found:
+        return None
+    if isinstance(found[key], str) and path in (fields.reference, fields.hypothesis):
+        return None
+    from petct_cli.metrics.families import LesionList
+    from petct_cli.metrics.lesion_lists import read_lesions
+
+    return LesionList(read_lesions(found[key]))
+
+
+def listed(given: LesionList | None) -> list[Any] | None:
+    """Return lesions that came with a record as JSON, for a hash of the input."""
+    return None if given is None else [given.lesions is None, *map(asdict, given.lesions or ())]
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:
@@ -240,6 +325,22 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _question(value: Mapping[str, Any]) -> str | None:
+    """Return the text of a question: the record's own, or in petct's samples the last thing that the user says."""
+    asked = value.get("question")
+    if not isinstance(asked, Mapping):
+        return _text(asked)
+    messages = value.get("messages")
+    texts = [
+        part["text"]
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, Mapping) and message.get("role") == "user" and isinstance(message.get("content"), list)
+        for part in message["content"]
+        if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+    ]
+    return texts[-1] if texts else None
 
 
 def _worded(value: Any) -> str | None:

@@ -78,9 +78,9 @@ def _filled(
             donor, index = donors[item.id]
             there = systems[donor].items[index]
             status = "failed" if item.id in own.lost else "ok" if item.hypothesis else "missing"
-            full.add(
-                replace(there, system=item.system, hypothesis=item.hypothesis), status, systems[donor].groups[index]
-            )
+            said, listed = item.hypothesis, item.hypothesis_lesions
+            made = replace(there, system=item.system, hypothesis=said, hypothesis_lesions=listed)
+            full.add(made, status, systems[donor].groups[index])
             borrowed += 1
         else:
             full.add(item, status, {} if status == "without_truth" else next(groups))
@@ -89,7 +89,7 @@ def _filled(
     system = own.read[0][0].system if own.read else None
     missing: Status = "missing"
     for donor, index in lacking:
-        item = replace(systems[donor].items[index], system=system, hypothesis="")
+        item = replace(systems[donor].items[index], system=system, hypothesis="", hypothesis_lesions=None)
         full.add(item, missing, systems[donor].groups[index])
     if lacking:
         _log.warning("%s lacks %d samples that others have: they count as missing", name, len(lacking))

@@ -110,7 +110,7 @@ class Emitter:
     def family_control(self, family: Family, control: FamilyControl, own: Floats) -> Iterator[ScoreRecord]:
         """Yield the scores of a control that only `family` has; `own` are the system's own rows."""
         if control.rows is not None:
-            yield from self.scores(family, control.rows, control=control.name, only=control.metrics)
+            yield from self.scores(family, control.rows, control=control.name, only=control.metrics, note=control.note)
             return
         for metric, value in control.values.items():
             signature = f"{family.signature(metric, own.sum(0))}|{control.note}"

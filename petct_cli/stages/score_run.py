@@ -15,7 +15,7 @@ from petct_cli.core.provenance import entry
 from petct_cli.core.records import Comparison, ProvenanceEntry, SampleScore
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.metrics.statistics import Floats, Resampler
-from petct_cli.stages.score_input import SystemInput
+from petct_cli.stages.score_input import SystemInput, listed, with_promised_lesions
 from petct_cli.stages.score_pairs import completed, pairings
 from petct_cli.stages.score_records import Emitter, Paired, Patients, comparisons, rounded
 
@@ -50,7 +50,7 @@ class ScoredSystem:
         """Return the sums (items, columns) of `family` for the system's own hypotheses; computed once."""
         place = next(place for place, known in enumerate(self.families) if known is family)
         if place not in self._rows:
-            self._rows[place] = family.rows(self.input.items, [item.hypothesis for item in self.input.items])
+            self._rows[place] = family.rows(self.input.items, [item.answer for item in self.input.items])
         return self._rows[place]
 
     @cached_property
@@ -77,7 +77,7 @@ class ScoredSystem:
             detail = {
                 key: found
                 for family in (self.families if scored else ())
-                for key, found in family.detail(item, item.hypothesis).items()
+                for key, found in family.detail(item, item.answer).items()
             }
             place += scored
             named: dict[str, Any] = {"system": self.name, "task": item.task, "detail": detail}
@@ -98,7 +98,8 @@ def _value(found: float) -> float | None:
 
 def _truth_of(item: Item) -> list[Any]:
     lesions = None if item.truth is None else [list(vars(fact).values()) for fact in item.truth]
-    return [item.id, item.patient, item.group, item.reference, lesions, item.question]
+    given = listed(item.reference_lesions)
+    return [item.id, item.patient, item.group, item.reference, lesions, given, item.question, item.asked]
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ class ScoreRun:
             for group, chosen in system.input.members():
                 for family in system.families:
                     yield from emit.scores(family, system.rows(family), group=group, chosen=chosen)
+            answers = [item.answer for item in system.input.items]
+            for family in system.families:
+                for part in family.parts(system.input.items, answers):
+                    rows = np.zeros((len(answers), part.rows.shape[1]))
+                    rows[list(part.chosen)] = part.rows
+                    yield from emit.scores(family, rows, group=part.group, chosen=part.chosen, only=part.metrics)
         if self.options.controls:
             for system in self.systems:
                 yield from self._controls(self._emitter(system), system)
@@ -178,17 +185,19 @@ class ScoreRun:
         orders = [exchange(items, self.options.seed, order) for order in range(shuffles(items))]
         alone = [index for index, other in enumerate(orders[0]) if other is None]
         partners = {"without_partner": float(len(alone))}
-        made_from_truth: Mapping[str, Callable[[], Sequence[str]]] = {
+        made_from_truth: dict[str, Callable[[], Sequence[str]]] = {
             "template": lambda: templates(items),
-            "other_patient": lambda: taken_from(orders[0], [item.reference for item in items]),
-            "self": lambda: [item.reference or "" for item in items],
+            "other_patient": lambda: taken_from(orders[0], [item.right_answer for item in items]),
+            "self": lambda: ["" if item.right_answer is None else item.right_answer for item in items],
         }
+        if not any(item.reference for item in items):
+            del made_from_truth["template"]  # nothing to make one of
         for control, texts in made_from_truth.items():
             without = alone if control == "other_patient" else []
             for place, rows in enumerate(self._rows_from_truth(system, control, texts, without)):
                 extra = partners if control == "other_patient" else None
                 yield from emit.scores(system.families[place], rows, control=control, extra=extra)
-        hypotheses = [item.hypothesis for item in items]
+        hypotheses = [item.answer for item in items]
         for family in system.families:
             total = sum(family.rows(items, taken_from(order, hypotheses)) for order in orders)
             shuffled, true = np.asarray(total) / len(orders), system.rows(family).copy()
@@ -203,9 +212,13 @@ class ScoreRun:
             "stock_token_share": stock.share,
             "emptied_references": float(stock.emptied),
         }
-        for family in system.families:
-            rows = family.rows(stock.items, stock.hypotheses)
-            yield from emit.scores(family, rows, control="stock_removed", extra=found, note=STOCK_RULE)
+        if stock.emptied or any(item.reference for item in stock.items):
+            for family in system.families:
+                if left := family.applicable(stock.items):
+                    rows = family.rows(stock.items, stock.hypotheses)
+                    yield from emit.scores(
+                        family, rows, control="stock_removed", only=left, extra=found, note=STOCK_RULE
+                    )
         for family in system.families:
             for own in family.controls(items):
                 yield from emit.family_control(family, own, system.rows(family))
@@ -226,11 +239,14 @@ class ScoreRun:
 
 def score_run(options: Score, systems: Mapping[str | None, SystemInput]) -> ScoreRun:
     """Return the systems with their families of metrics; nothing is computed yet."""
-    found = tuple(_scored_system(options, name, read) for name, read in completed(systems).items() if read.items)
-    return ScoreRun(options, found)
+    complete = {name: read for name, read in completed(systems).items() if read.items}
+    full = {name: with_promised_lesions(read) for name, read in complete.items()}
+    # The same metrics for all, so that systems can be compared.
+    families = tuple(options.families([item for read in full.values() for item in read.items]))
+    return ScoreRun(options, tuple(_scored_system(options, name, read, families) for name, read in full.items()))
 
 
-def _scored_system(options: Score, name: str | None, read: SystemInput) -> ScoredSystem:
-    inputs = [[*_truth_of(item), item.hypothesis] for item in read.items]
+def _scored_system(options: Score, name: str | None, read: SystemInput, families: tuple[Family, ...]) -> ScoredSystem:
+    inputs = [[*_truth_of(item), item.hypothesis, listed(item.hypothesis_lesions)] for item in read.items]
     stamp = entry(options.name, options.version, options.content_options(), [sha256_json(inputs)])
-    return ScoredSystem(name, read, tuple(options.families()), stamp)
+    return ScoredSystem(name, read, families, stamp)

@@ -1,0 +1,151 @@
+"""What a user may choose about the clinical metrics, and reading the lesions of both sides by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from petct_cli.metrics.clinical_lesions import (
+    Extractor,
+    Lesions,
+    RuleExtractor,
+    at_sites,
+    of_facts,
+    organ_table,
+    scopes_of,
+)
+from petct_cli.metrics.clinical_match import Floats, Tolerance, in_order
+from petct_cli.metrics.families import Item, Said
+from petct_cli.metrics.severity import Severity, default_severity
+
+
+@dataclass(frozen=True)
+class ClinicalOptions:
+    """Choices about the clinical metrics.
+
+    Attributes
+    ----------
+    scope
+        Only lesions with a place in it count, on both sides; None for all.
+    tolerance
+        What still counts as the same.
+    severity
+        How much each error weighs.
+    by_organ
+        Whether there are scores for each organ, too.
+    extractor
+        What reads the lesions of a text.
+    """
+
+    scope: str | None = None
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    severity: Severity = field(default_factory=default_severity)
+    by_organ: bool = False
+    extractor: Extractor = field(default_factory=RuleExtractor)
+
+
+# What every row of a clinical family begins with.
+SAMPLES, FAILED_TRUE, FAILED_SAID, TRUE_LISTED, TRUE_FACTS, SAID_LISTED = range(6)
+SHARED_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The lesions of one sample: the true ones and the stated ones, each in an order that says nothing."""
+
+    true: Lesions
+    said: Lesions
+
+    def at(self, organ: str) -> Sides:
+        """Return the lesions with a place in `organ`."""
+        return Sides(*(tuple(one for one in lesions if organ in one.organs) for lesions in (self.true, self.said)))
+
+
+class LesionReader:
+    """Reads the lesions of samples, every text once."""
+
+    def __init__(self, options: ClinicalOptions) -> None:
+        self.options = options
+        self._read: dict[str, Lesions | None] = {}
+
+    def read(self, item: Item, hypothesis: str) -> tuple[Sides | None, Floats]:
+        """Return the lesions of a sample and the shared columns of its row.
+
+        Lesions that came with the record go before its text, and a text before true lesions that know no types. The
+        sides are None where there is no reference, or where an extraction failed on either side: then nothing is
+        known, which is counted.
+        """
+        shared = np.zeros(SHARED_COLUMNS)
+        if item.reference_lesions is not None:
+            true = item.reference_lesions.lesions
+            shared[TRUE_LISTED] = 1
+        elif item.reference is not None:
+            true = self._of_text(item.reference)
+        elif item.truth is not None:
+            true = of_facts(item.truth)
+            shared[TRUE_FACTS] = 1
+        else:
+            return None, shared
+        if isinstance(hypothesis, Said):
+            said = hypothesis.given.lesions
+            shared[SAID_LISTED] = 1
+        else:
+            said = self._of_text(hypothesis)
+        shared[FAILED_TRUE], shared[FAILED_SAID] = true is None, said is None
+        if true is None or said is None:
+            shared[[TRUE_LISTED, TRUE_FACTS, SAID_LISTED]] = 0
+            return None, shared
+        if shared[TRUE_FACTS]:
+            said = tuple(map(at_sites, said))
+        shared[SAMPLES] = 1
+        return Sides(self._counted(true), self._counted(said)), shared
+
+    def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
+        """Return `read` of each."""
+        return [self.read(item, hypothesis) for item, hypothesis in zip(items, hypotheses, strict=True)]
+
+    def _of_text(self, text: str) -> Lesions | None:
+        if text not in self._read:
+            self._read[text] = self.options.extractor(text) if text else ()
+        return self._read[text]
+
+    def _counted(self, lesions: Lesions) -> Lesions:
+        scope = self.options.scope
+        return in_order([one for one in lesions if scope is None or scope in scopes_of(one)])
+
+
+@lru_cache(maxsize=1)
+def lesion_reader(options: ClinicalOptions) -> LesionReader:
+    """Return the reader of these options; families built with the same ones share it, and so read every text once."""
+    return LesionReader(options)
+
+
+def shared_signature(options: ClinicalOptions, sums: Floats) -> str:
+    """Return where the lesions are from, and which count."""
+    samples = sums[SAMPLES]
+    true = _from(samples, {"lesion-list": sums[TRUE_LISTED], "lesions": sums[TRUE_FACTS]}, "reference")
+    said = _from(samples, {"lesion-list": sums[SAID_LISTED]}, "hypothesis")
+    extractor = f"{options.extractor.name}-{options.extractor.version}"
+    return f"scope:{options.scope or 'all'}|truth:{true}|stated:{said}|extractor:{extractor}"
+
+
+def _from(samples: float, named: dict[str, float], otherwise: str) -> str:
+    whole = [name for name, number in named.items() if number == samples and samples]
+    return whole[0] if whole else "mixed" if any(named.values()) else otherwise
+
+
+def shared_counts(sums: Floats) -> dict[str, float]:
+    """Return how many reports were compared, and where an extraction failed."""
+    return {
+        "reports": float(sums[SAMPLES]),
+        "reference_extraction_failed": float(sums[FAILED_TRUE]),
+        "extraction_failed": float(sums[FAILED_SAID]),
+    }
+
+
+def known_scopes() -> tuple[str, ...]:
+    """Return the scopes that the table of organs has."""
+    return organ_table().scopes
