@@ -158,6 +158,10 @@ def without_stock(items: Sequence[Item]) -> WithoutStock:
     )
 
 
+def _with_lesions(text: str, item: Item) -> str:
+    return Said(text, item.hypothesis_lesions) if item.hypothesis_lesions else text
+
+
 class _Sentences:
     """Cuts texts into sentences; each different sentence is kept, and made canonical, once."""
 
@@ -174,10 +178,6 @@ class _Sentences:
             self.key[sentence] = " ".join(DEFAULT.tokens(sentence))
             self._known[sentence] = sentence
         return self._known[sentence]
-
-
-def _with_lesions(text: str, item: Item) -> str:
-    return Said(text, item.hypothesis_lesions) if item.hypothesis_lesions else text
 
 
 def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:

@@ -30,7 +30,7 @@ from petct_cli.metrics.families import Family, FamilyControl, Floats, Item
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.metrics.tokens import SYLLABLES, Tokens
 from petct_cli.report.lesions import EXTRACTOR_VERSION
-from petct_cli.report.normalise import fold
+from petct_cli.report.normalise import DEFAULT, fold
 from petct_cli.report.sites import sides_of
 
 if TYPE_CHECKING:

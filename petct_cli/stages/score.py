@@ -76,10 +76,10 @@ class Score:
         What reads lesions for the clinical metrics in place of the rules; None for the rules.
     per_sample
         Whether to emit a record for each sample first.
-    append
-        File that gets one line per run (`petct_cli.stages.score_log`), None for none.
     clinical
         Of the clinical metrics.
+    append
+        File that gets one line per run (`petct_cli.stages.score_log`), None for none.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -98,8 +98,8 @@ class Score:
     vqa_tolerance: float = 0.1
     extractor: EndpointExtractor | None = None
     per_sample: bool = False
-    append: Path | None = None
     clinical: Clinical = field(default_factory=Clinical)
+    append: Path | None = None
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "1"
@@ -194,8 +194,11 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        told = asdict(replace(self, extractor=None))
-        kept = {name: value for name, value in told.items() if name not in ("per_sample", "append")}
+        kept = {
+            name: value
+            for name, value in asdict(replace(self, extractor=None)).items()
+            if name not in ("per_sample", "append")
+        }
         if self.extractor is not None:
             kept["extractor"] = f"{self.extractor.name}-{self.extractor.version}"
         metrics = list(self.metrics or PRESETS[self.preset].default)

@@ -239,8 +239,8 @@ class ScoreRun:
 
 def score_run(options: Score, systems: Mapping[str | None, SystemInput]) -> ScoreRun:
     """Return the systems with their families of metrics; nothing is computed yet."""
-    complete = {name: read for name, read in completed(systems).items() if read.items}
-    full = {name: with_promised_lesions(read) for name, read in complete.items()}
+    filled = {name: with_promised_lesions(read) for name, read in completed(systems).items()}
+    full = {name: read for name, read in filled.items() if read.items}
     # The same metrics for all, so that systems can be compared.
     families = tuple(options.families([item for read in full.values() for item in read.items]))
     return ScoreRun(options, tuple(_scored_system(options, name, read, families) for name, read in full.items()))
