@@ -48,13 +48,9 @@ def main(
 
     Reads any JSONL with a reference and a hypothesis, all of it before the first score. Failed and missing hypotheses
     count as empty. Several FILEs are several systems, named after the files, unless the records have a field "system".
-    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control. Texts
-    are compared in a canonical Vietnamese form.
-
-    Controls: template (constant, made from other patients), other_patient (its reference), shuffled (hypotheses among
-    patients of a group; what the true order gains is the image signal, with a paired p-value), self, stock_removed
-    (without the sentences of 5 % of the references), chance, frequent_site, majority. Two systems also give comparison
-    records: the difference on common samples, paired randomisation, corrected by Holm over the pairs.
+    Emits one score record per metric with a 95 % interval over patients: over all, per group, and per control
+    (template, other_patient, shuffled, self, stock_removed, chance, frequent_site, majority). What the true order gains
+    over shuffled is the image signal. Each two systems give a comparison record: paired randomisation, Holm corrected.
 
     Example:
 
@@ -65,11 +61,8 @@ def main(
     from petct_cli.stages.score_input import named_fields, of_systems
     from petct_cli.stages.score_lesions import endpoint_extractor
     from petct_cli.stages.score_log import refuse_other_uses
-    from petct_cli.stages.score_show import ShownScore, chosen_form
+    from petct_cli.stages.score_show import as_shown
 
-    kept = {name for name in as_written.split(",") if name}
-    if not kept <= {"unicode", "tone", "case", "decimal"}:
-        raise UsageError("bad_option", "--as-written takes unicode, tone, case, decimal")
     refuse_other_uses(append, *(files or []), shared.lock)
     fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     stage = Score(
