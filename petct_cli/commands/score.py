@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from functools import partial
+from shutil import get_terminal_size
 
 from petct_cli.cli import score_options as opt
 from petct_cli.cli.options import command
@@ -63,7 +63,7 @@ def main(
     from petct_cli.stages.score_clinical import endpoint_extractor, read_choices
     from petct_cli.stages.score_input import named_fields, read_systems
     from petct_cli.stages.score_log import refuse_other_uses
-    from petct_cli.stages.score_show import ShownScore, chosen_form
+    from petct_cli.stages.score_show import as_shown
     from petct_cli.stages.score_wording import Wording
 
     refuse_other_uses(append, *(files or []), shared.lock)
@@ -84,7 +84,5 @@ def main(
         html=html,
         append=append,
     )
-    form = chosen_form(output, terminal=sys.stdout.isatty(), per_sample=per_sample)
-    width = shutil.get_terminal_size((120, 24)).columns
-    shown = stage if form == "jsonl" else ShownScore(stage, form, sys.stdout.buffer.write, width)
+    shown = as_shown(stage, output, sys.stdout.buffer.write, sys.stdout.isatty(), get_terminal_size((120, 24)).columns)
     run(shown, read_systems(files or [], system, fields, partial(read_records, any_json=True)), shared)

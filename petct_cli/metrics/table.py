@@ -180,7 +180,8 @@ def sheet(records: Iterable[Score | Comparison]) -> Sheet:
 
 def _line(section: str, row: TableRow) -> Line:
     # Lesions are more or fewer than samples: most metrics are over samples.
-    n = Counter(score.n for score in row.cells.values()).most_common(1)[0][0]
+    found = Counter(score.n for score in row.cells.values() if score.value is not None)
+    n = found.most_common(1)[0][0] if found else 0
     return Line(section, row.system, row.what, str(n), {name: _cell(score, n) for name, score in row.cells.items()})
 
 

@@ -149,5 +149,5 @@ class Score:
 
         kept = {name: value for name, value in vars(self).items() if name not in ("per_sample", "html", "append")}
         metrics = list(self.metrics or PRESETS[self.preset].default)
-        texts = {"wording": asdict(self.wording), "fields": asdict(self.fields)}
+        texts = {"wording": self.wording.content(), "fields": asdict(self.fields)}
         return {**kept, **texts, "metrics": metrics, "clinical": self.clinical.content()}

@@ -33,6 +33,7 @@ def summary(run: ScoreRun, scores: Iterable[ScoreRecord | Comparison]) -> ScoreL
         for system in run.systems
     ]
     options = run.options.content_options()
+    signatures: list[str] = []
     found: dict[tuple[str | None, str], dict[str, Any]] = {}
     for score in scores:
         if isinstance(score, Comparison) or score.group:
@@ -41,11 +42,12 @@ def summary(run: ScoreRun, scores: Iterable[ScoreRecord | Comparison]) -> ScoreL
         if score.control is None:
             found[key] = {"system": score.system, "metric": score.metric, "value": score.value, "n": score.n}
             found[key] |= {"ci95": score.ci95} if score.ci95 else {}
+            signatures.append(score.signature)
         elif score.control == "shuffled":
             counts = score.counts or {}
             found[key] |= {name: counts[name] for name in ("image_signal", "p_value") if name in counts}
     fields: dict[str, Any] = {
-        "id": sha256_json([inputs, options, __version__])[:16],
+        "id": sha256_json([inputs, options, signatures, __version__])[:16],
         "version": __version__,
         "options": options,
         "inputs": inputs,

@@ -63,3 +63,11 @@ class ShownScore:
         scores = [made for made in self.stage.collect(records) if isinstance(made, ScoreRecord | Comparison)]
         self.write((terminal(scores, self.width) if self.form == "table" else FORMS[self.form](scores)).encode())
         yield from ()
+
+
+def as_shown(
+    stage: Score, asked: str, write: Callable[[bytes], object], terminal: bool, width: int
+) -> Score | ShownScore:
+    """Return `stage` so that it gives its output in the form `asked` for (`chosen_form`)."""
+    form = chosen_form(asked, terminal=terminal, per_sample=stage.per_sample)
+    return stage if form == "jsonl" else ShownScore(stage, form, write, width)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from petct_cli.core.errors import UsageError
 
@@ -60,6 +61,10 @@ class Wording:
         if not kept <= set(_SPELLINGS):
             raise UsageError("bad_option", f"--as-written takes {', '.join(_SPELLINGS)}")
         return cls(tokens=tokens, bert_model=bert_model, layer=layer, **dict.fromkeys(kept, False))
+
+    def content(self) -> dict[str, Any]:
+        """Return them for provenance: a model by its name, wherever it lies."""
+        return {**asdict(self), "bert_model": self.bert_model and Path(self.bert_model).name}
 
     def splitter(self) -> Tokens:
         """Return what makes tokens of texts."""
