@@ -13,7 +13,7 @@ import pytest
 
 from petct_cli.core.errors import OutputError
 from petct_cli.core.records import ScoreLog
-from petct_cli.stages.score_log import LogFile
+from petct_cli.stages.score_log import LogFile, summary
 from tests.conftest import REPOSITORY, clean_environment
 from tests.samples import lines
 
@@ -158,6 +158,19 @@ def test_runs_at_the_same_time_add_a_line_each(tmp_path: Path) -> None:
     running = [subprocess.Popen([*command, name], env=clean_environment()) for name in ("a", "b", "a")]
     assert [process.wait() for process in running] == [0, 0, 0]
     assert sorted(ids(kept)) == sorted(f"{name}-{n}" for name in "ab" for n in range(40))
+
+
+def test_a_text_encoder_is_named_without_its_place() -> None:
+    from petct_cli.core.records import AnyRecord
+    from petct_cli.stages.score import Score
+    from petct_cli.stages.score_wording import Wording
+
+    wording = Wording(bert_model="/home/someone/encoder")
+    fields: dict[str, Any] = {"id": "a", "reference": "x", "hypothesis": "x"}
+    run = Score(metrics=("rouge1",), wording=wording).run([AnyRecord(**fields)])
+    line = summary(run, run.scores())
+    assert line.options["wording"]["bert_model"] == "encoder"
+    assert b"someone" not in orjson.dumps(line.to_json())
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
