@@ -52,6 +52,7 @@ class Places:
     reaches: tuple[Reach, ...]
     opinion: int
     words: Vocabulary
+    heads: tuple[Span, ...] = ()
 
     def lone_side(self) -> str | None:
         """Return the only side that the text gives the lesion, not what it reaches or is compared with."""
@@ -154,6 +155,8 @@ class Places:
     def _may_share(self, index: int) -> bool:
         """Whether a place may take the side of the next: one that has no sides does not ("xương ức, sườn phải")."""
         one, other = self.named[index], self.named[index + 1]
+        if any(one.span[1] <= start < other.span[0] for start, _ in self.heads):
+            return False  # "nốt phổi hay hạch nách trái": another lesion
         return other.side is None and (one.organ == other.organ or one.organ in self.words.paired)
 
     @staticmethod
@@ -218,6 +221,7 @@ def find_positions(
         reaches=tuple(_find_reaches(raw or text, words)),
         opinion=cue.start() if (cue := words.cues["opinion"].search(text)) else len(text),
         words=words,
+        heads=tuple(one.span for one in terms if one.term.kind),
     )
 
 
