@@ -285,6 +285,7 @@ def test_texts_stay_on_this_machine_unless_told(url: str) -> None:
         "http://a@127.0.0.1",
         "http://127.0.0.1:x",
         "http://127.0.0.1/?q=1",
+        "http://127.0.0.1/a b",
     ],
 )
 def test_what_is_no_address(url: str) -> None:
@@ -311,6 +312,16 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(monkeypatch: pytest.Monke
             asked.ask(ASKED, "another", Shape)
     kept = b"".join(path.read_bytes() for path in (tmp_path / "answers").iterdir())
     assert "sk-none" not in f"{asked!r} {raised.value!r} {kept!r} {EndpointExtractor(asked).version}"
+
+
+@pytest.mark.parametrize("key", ["sk-none\nHost: elsewhere", "sk-nonê"])
+def test_a_key_that_is_none_is_not_repeated(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    with serving(Reply(completion({"word": "a"}))) as server:
+        with pytest.raises(EndpointError) as raised:
+            Endpoint(server.url, "m").ask(ASKED, "?", Shape)
+        assert server.requests == []
+    assert "sk-" not in repr(raised.value)
 
 
 def test_answers_are_kept_as_they_came_and_not_asked_for_twice(tmp_path: Path) -> None:

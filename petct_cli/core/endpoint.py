@@ -169,6 +169,9 @@ class Endpoint:
     def _post(self, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if key := os.environ.get(KEY_VARIABLE):
+            if not (key.isascii() and key.isprintable()):
+                # Told here, since what refuses it in a header repeats it.
+                raise EndpointError("endpoint_refused", f"what {KEY_VARIABLE} holds cannot be a key")
             headers["Authorization"] = f"Bearer {key}"
         until = time.monotonic() + self.timeout_s
         secure = self._url.scheme == "https"
@@ -230,7 +233,8 @@ def _checked(base_url: str, allow_remote: bool) -> SplitResult:
         usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:
         usable = False
-    if not usable or "@" in url.netloc or url.query or url.fragment:
+    plain = base_url.isascii() and base_url.isprintable() and " " not in base_url
+    if not usable or not plain or "@" in url.netloc or url.query or url.fragment:
         raise UsageError("bad_endpoint", "an endpoint is http(s)://HOST[:PORT][/PATH] without user, query or fragment")
     if not allow_remote and not _is_here(url.hostname or ""):
         raise UsageError("remote_endpoint", "the endpoint is not on this machine", _REMOTE_HINT)
