@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -225,7 +226,7 @@ def row_entry(item: Any, name: str, place: str) -> ReportEntry:
     document: Mapping[str, Any] = item
     held: Any = None
     for key, value in item.items():
-        if folded(key) in _DOCUMENT_FIELDS:
+        if holds_report(key):
             held = value
             # JSONL and CSV carry the report beside its keys: as an object, as JSON text, or as plain text.
             if isinstance(value, str) and value.lstrip().startswith("{"):
@@ -252,24 +253,28 @@ def row_entry(item: Any, name: str, place: str) -> ReportEntry:
 
 def _gather(document: Mapping[str, Any], fields: dict[str, str]) -> None:
     for key, value in document.items():
-        label = folded(key)
-        if isinstance(value, Mapping) and label in _CONTAINERS:
+        if isinstance(value, Mapping) and _label(key) in _CONTAINERS:
             _gather(value, fields)
-        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        elif (name := field_named(key)) and isinstance(value, str | int | float) and not isinstance(value, bool):
             text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-            for name, spellings in _FIELDS.items():
-                if label in spellings and text:
-                    fields.setdefault(name, text)
+            if text:
+                fields.setdefault(name, text)
 
 
 def field_named(label: str) -> str:
     """Return what a column is about by its label: study, accession, patient, issuer or date, else nothing."""
-    return next((name for name, spellings in _FIELDS.items() if folded(str(label)) in spellings), "")
+    return next((name for name, spellings in _FIELDS.items() if _label(label) in spellings), "")
 
 
 def holds_report(label: str) -> bool:
     """Say whether a column or key of this label holds a whole report."""
-    return folded(str(label)) in _DOCUMENT_FIELDS
+    return _label(label) in _DOCUMENT_FIELDS
+
+
+@lru_cache(maxsize=4096)
+def _label(label: object) -> str:
+    """Return the name of a column or key, folded: all rows of a table have the same."""
+    return folded(str(label))
 
 
 def claims_of(entry: ReportEntry) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,9 @@ _LEGACY = re.compile(
 # UTF-8 that was read as a Western code page and written again (of "ồ", "ặ", "à", "đ", "ư", "ơ"), letters that became
 # question marks within a word because a code page did not have them, and what stands for bytes that were none.
 _GARBLED = re.compile(r"á[º»]|Ã[\u00a0-\u00bf]|Ä[\u0090\u0091‘’ƒ©¨]|Æ[°¡]|(?<=[^\W\d_])\?(?=[^\W\d_])|\ufffd")
+# Each match of the two has one of these signs: looking for single signs is ten times as fast.
+_LEGACY_SIGN = re.compile(r"[©®¬­µ¶·¸¹»¼½¾¨«¦§¤£¢¥±°²³´¿¡øûïäåëØÛÏÄÅËñÑ]")
+_GARBLED_SIGN = re.compile(r"[\u00a0-\u00bf\u0090\u0091‘’ƒ?\ufffd]")
 _LETTER = re.compile(r"[^\W\d_]")
 _MIN_LEGACY, _LEGACY_SHARE = 4, 0.02
 _MIN_NUL_SHARE = 0.2
@@ -53,7 +56,7 @@ def refuse_legacy(text: str) -> None:
     """
     if is_legacy(text):
         raise RecordError("report_encoding", "the report is in TCVN3 or VNI letters; convert it to Unicode")
-    if _is_many(_GARBLED, text):
+    if _is_many(_GARBLED, _GARBLED_SIGN, text):
         raise RecordError("report_encoding", "letters of the report were lost when it was converted to Unicode")
 
 
@@ -63,10 +66,12 @@ def is_legacy(text: str) -> bool:
     >>> is_legacy("BÖnh nh©n NguyÔn V¨n An, phæi ph¶i b×nh th­êng"), is_legacy("hố Rosenmüller, Hürthle, Sjögren")
     (True, False)
     """
-    return not text.isascii() and _is_many(_LEGACY, unicodedata.normalize("NFC", text))
+    return not text.isascii() and _is_many(_LEGACY, _LEGACY_SIGN, unicodedata.normalize("NFC", text))
 
 
-def _is_many(pattern: re.Pattern[str], text: str) -> bool:
+def _is_many(pattern: re.Pattern[str], sign: re.Pattern[str], text: str) -> bool:
+    if len(sign.findall(text)) < _MIN_LEGACY:
+        return False
     strange = len(pattern.findall(text))
     return strange >= _MIN_LEGACY and strange >= _LEGACY_SHARE * len(_LETTER.findall(text))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from itertools import chain, takewhile
 from typing import Any
@@ -28,9 +28,12 @@ _LABEL = "label"
 _NUMBERING = r"(?:[ \t\-*•+#\d.)(]|\b[IVX]{1,4}[.)/]|\b[A-Za-zĐđ][.)](?=[ \t])){0,12}+"
 # Forms lead to the colon with a row of points.
 _COLON = r"[ \t*_]*(?:\.{3,}|…+)?[ \t*]*[:：][ \t*]*"
-_WITH_COLON = re.compile(rf"(?:^|(?<=[.;\n\t|])){_NUMBERING}([^\n\t.:;：]{{2,60}}?){_COLON}", re.MULTILINE)
-_AFTER_COMMA = re.compile(rf",[ \t]*([^\n\t.,:;：]{{2,60}}?){_COLON}")
-_AT_ONCE = re.compile(rf"([^\n\t.:;：]{{2,60}}?){_COLON}")
+# What looks ahead for the colon saves trying every length of what has none.
+_BEFORE_COLON = rf"(?=[^\n.:;：]*+(?:[:：]|\.{{3}}))([^\n\t.:;：]{{2,60}}?){_COLON}"
+_START = re.compile(r"[.;\n\t|]")
+_WITH_COLON = re.compile(rf"{_NUMBERING}{_BEFORE_COLON}")
+_AFTER_COMMA = re.compile(rf",[ \t]*(?=[^\n.,:;：]*+(?:[:：]|\.{{3}}))([^\n\t.,:;：]{{2,60}}?){_COLON}")
+_AT_ONCE = re.compile(_BEFORE_COLON)
 _ALONE = re.compile(rf"^{_NUMBERING}([^\n.:;：]{{2,60}}?)[ \t*.]*$", re.MULTILINE)
 _LEAD = re.compile(rf"[ \t]*{_NUMBERING}")
 _DASH = re.compile(r"[ \t]+(?:[-–—→➔➜]|=>?|->)[ \t]+(?=\S)")
@@ -76,6 +79,7 @@ def _around() -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(rf"^(?:{before}) "), re.compile(rf" (?:{after})$")
 
 
+@lru_cache(maxsize=4096)
 def named(label: str) -> str:
     """Return what a heading stands for: of `SECTIONS`, `FINDINGS`, `EITHER` or `OTHER`, nothing when it is unknown.
 
@@ -145,7 +149,7 @@ _Cut = tuple[int, tuple[int, int, str]]
 
 
 def _before_colons(text: str) -> Iterator[_Cut]:
-    for match in _WITH_COLON.finditer(text):
+    for match in _with_colon(text):
         at_line = not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
         section = _meaning(match[1])
         # Within a line only names that nothing else is called by end what stands before them.
@@ -159,6 +163,16 @@ def _before_colons(text: str) -> Iterator[_Cut]:
         if following and named(following[1]) in SECTIONS:
             # "MÔ TẢ: Đầu - cổ: ..."
             yield following.start(), (*following.span(), named(following[1]))
+
+
+def _with_colon(text: str) -> Iterator[re.Match[str]]:
+    """Yield what stands before a colon, from where a line, a sentence or a cell begins."""
+    end = 0
+    for start in chain((0,), (match.end() for match in _START.finditer(text))):
+        match = _WITH_COLON.match(text, start) if start >= end else None
+        if match:
+            end = match.end()
+            yield match
 
 
 def _end(match: re.Match[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from petct_cli.report.encoding import syllable_share
 
@@ -80,7 +81,7 @@ def language_of(text: str) -> str:
     words = _WORD.findall(unicodedata.normalize("NFC", text).casefold())
     if not words:
         return ""
-    if sum(_is_marked(word) for word in words) >= _MIN_MARKED * len(words):
+    if sum(map(_is_marked, words)) >= _MIN_MARKED * len(words):
         return VIETNAMESE
     if sum(word in _ENGLISH for word in words) >= _MIN_ENGLISH * len(words):
         return ENGLISH
@@ -89,5 +90,6 @@ def language_of(text: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=1 << 14)
 def _is_marked(word: str) -> bool:
     return "đ" in word or not unicodedata.normalize("NFD", word).isascii()

@@ -168,5 +168,13 @@ def bare(text: str) -> str:
     >>> bare("Ổ bụng - khung chậu:")
     'o bung khung chau'
     """
+    return _bare(text) if len(text) > _LONGEST_KEPT else _bare_cached(text)
+
+
+def _bare(text: str) -> str:
     letters = unicodedata.normalize("NFD", compose(text).lower().replace("đ", "d"))
     return " ".join(re.findall(r"[a-z0-9]+", "".join(c for c in letters if not unicodedata.combining(c))))
+
+
+# Reports of one hospital have the same headings.
+_bare_cached = lru_cache(maxsize=4096)(_bare)

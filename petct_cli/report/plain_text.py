@@ -138,7 +138,7 @@ def _place_of(line: str, *, after_text: bool) -> str:
 def _in_one_column(lines: list[str]) -> Iterable[str]:
     """Return lines of two columns one column after the other, when the right one has headings of its own."""
     filled = [line for line in lines if line.strip()]
-    gaps = [match.span() for line in filled for match in _GUTTER.finditer(line)]
+    gaps = [match.span() for line in filled if "   " in line for match in _GUTTER.finditer(line)]
     if len(filled) < _MIN_COLUMN_LINES or not gaps:
         return lines
     best: tuple[int, int] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from petct_cli.report.deid_head import is_administrative
@@ -122,6 +122,7 @@ def _lang_keys() -> frozenset[str]:
     return frozenset(map(bare, table()["languages"]["key"]))
 
 
+@lru_cache(maxsize=4096)
 def _spoken(label: str) -> tuple[str, str]:
     """Return a key without the language that it ends with, and the language."""
     name = bare(label)
