@@ -273,6 +273,69 @@ def errors(sheet: Any) -> None:
     sheet["B2"].data_type = "e"
 
 
+def merged(sheet: Any) -> None:
+    for row in (["STT", "Mã BN", "Mô tả", "Kết luận"], [1, "7", "a", "u"], [None, None, "b", None], [2, "8", "c", "v"]):
+        sheet.append(row)
+    for cells in ("A2:A3", "B2:B3", "D2:D3"):
+        sheet.merge_cells(cells)
+
+
+def test_each_row_of_a_merged_cell_has_its_value(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(book(merged))
+    assert [(fields, sections) for _, fields, sections, _ in parsed(tmp_path / "a.xlsx")] == [
+        ({"patient": "7"}, {"findings": "a", "impression": "u"}),
+        ({"patient": "7"}, {"findings": "b", "impression": "u"}),
+        ({"patient": "8"}, {"findings": "c", "impression": "v"}),
+    ]
+
+
+def formulas(sheet: Any) -> None:
+    for row in (
+        ["Mã BN", "Tuổi", "Mô tả"],
+        ["7", "=YEAR(A1)", "a"],
+        ["8", 40, '=A2 & "x"'],
+        ["=A9", "=A9", "=A9"],
+        ["9", 41, "d"],
+    ):
+        sheet.append(row)
+
+
+def test_a_formula_that_was_saved_without_its_value_is_told_of(tmp_path: Path) -> None:
+    # openpyxl saves no values; Excel and LibreOffice write the empty text as a value of type "str".
+    whole = book(formulas)
+    (tmp_path / "a.xlsx").write_bytes(whole)
+    assert [(fault, fields) for fault, fields, *_ in parsed(tmp_path / "a.xlsx")] == [
+        ("", {"patient": "7"}),
+        ("report_row", {"patient": "8"}),
+        ("report_row", {}),
+        ("", {"patient": "9"}),
+    ]
+    sheet = {"xl/worksheets/sheet1.xml": lambda data: data.replace(b'<c r="C3">', b'<c r="C3" t="str">')}
+    (tmp_path / "b.xlsx").write_bytes(changed(whole, sheet))
+    assert [fault for fault, *_ in parsed(tmp_path / "b.xlsx")] == ["", "", "report_row", ""]
+
+
+def test_a_sheet_that_says_that_it_is_smaller_is_read_whole(tmp_path: Path) -> None:
+    whole = book(merged)
+    (tmp_path / "a.xlsx").write_bytes(whole)
+    sheet = {"xl/worksheets/sheet1.xml": lambda data: data.replace(b'ref="A1:D4"', b'ref="A1:C2"')}
+    (tmp_path / "b.xlsx").write_bytes(changed(whole, sheet))
+    assert (tmp_path / "a.xlsx").read_bytes() != (tmp_path / "b.xlsx").read_bytes()
+    assert parsed(tmp_path / "a.xlsx") == parsed(tmp_path / "b.xlsx")
+
+
+def changed(whole: bytes, parts: dict[str, Callable[[bytes], bytes]]) -> bytes:
+    """Return a package with some of its parts changed."""
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive, zipfile.ZipFile(out, "w") as other:
+        for name in archive.namelist():
+            data = archive.read(name)
+            other.writestr(name, parts[name](data) if name in parts else data)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize("name", ["a.xlsx", "a.xlsm", "a.xls"])
 def test_workbooks_as_they_come(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(book(notes, two_headers, errors))

@@ -40,7 +40,8 @@ _SHOWN = 4
 _FAULTS = {
     "report_encoding": "the report is in no encoding that petct can read, in letters from before Unicode, or garbled",
     "report_format": "the report is in no form that petct reads; give JSON, CSV, XLSX, DOCX, DICOM SR or text",
-    "report_row": "the row or line of the report cannot be read: it has more fields than the header, or is no JSON",
+    "report_row": "the row or line of the report cannot be read: it has more fields than the header, a formula "
+    "that was saved without its value, or is no JSON",
     "report_columns": "no column of the table is known; say what they hold with --report-columns",
     "report_unreadable": "the file of the report cannot be read",
 }

@@ -199,8 +199,8 @@ def _table_entries(
         for number, row in table.rows:
             where = f"{file}:sheet {ordinal} row {number}" if len(tables) > 1 else f"{file}:row {number}"
             entry = _row(columns.renamed(row) if columns is not None else row, where)
-            if number in table.overlong:
-                # Its cells do not stand where they belong.
+            if number in table.damaged:
+                # Its cells do not stand where they belong, or one is not known.
                 entry = replace(entry, document={}, beside={}, fault="report_row")
             yield entry
 
