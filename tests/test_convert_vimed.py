@@ -149,6 +149,8 @@ def test_english_reports_stay_beside_their_vietnamese_ones(release: Release) -> 
     assert told["a"]["sections"] == told["b"]["sections"] == told["c"]["sections"]
     assert "translations" not in told["c"]
     assert "translations" not in told["d"]
+    left_out = {one["id"][-1]: one["release"].get("left_out") for one in convert(release)}
+    assert left_out == {"a": None, "b": None, "c": ["report_en"], "d": ["report_en"]}
     assert told["d"]["not_understood"] == 1
     samples = petct_here(
         "pair", "-", "--overlap", "2", stdin=orjson.dumps(convert(release)[0]), cwd=release.root.parent

@@ -273,6 +273,19 @@ def errors(sheet: Any) -> None:
     sheet["B2"].data_type = "e"
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv"])
+def test_a_key_that_stands_twice_loses_nothing(tmp_path: Path, name: str) -> None:
+    report = (
+        '{"Mã BN": "7", "Mã BN": "8", "Mô tả": {"Lồng ngực": "Nốt: \\"a\\": 5 mm."}, '
+        '"Mô tả": {"Lồng ngực": "Hạch.", "Lồng ngực": "Hạch."}, "KL": "u"}'
+    )
+    text = report if name != "a.csv" else 'report\n"{}"\n'.format(report.replace('"', '""'))
+    (tmp_path / name).write_text(text, "utf-8")
+    ((fault, fields, sections, _),) = parsed(tmp_path / name)
+    assert (fault, fields) == ("", {"patient": "7"})
+    assert sections == {"chest": 'Nốt: "a": 5 mm.\nHạch.', "impression": "u"}
+
+
 def merged(sheet: Any) -> None:
     for row in (["STT", "Mã BN", "Mô tả", "Kết luận"], [1, "7", "a", "u"], [None, None, "b", None], [2, "8", "c", "v"]):
         sheet.append(row)

@@ -265,8 +265,11 @@ def test_what_was_not_understood_is_told_of_reports_in_records_too(petct: Petct,
         study("outside", report={"sections": said}),
         study("fine", report={"sections": {"findings": "Còn lại bình thường."}}),
     )
+    streamed = petct("pair", "--duplicates", "off", stdin=stdin)
+    assert "4 reports have parts that were not understood [report_not_understood]" in streamed.stderr
     command = ("pair", "--duplicates", "off", "--unmatched", tmp_path / "u.jsonl")
     done = petct(*command, stdin=stdin)
+    assert done.stdout == streamed.stdout
     assert [orjson.loads(line) for line in (tmp_path / "u.jsonl").read_bytes().splitlines()] == [
         {"side": "study", "study": name, "code": "report_not_understood", "parts": parts}
         for name, parts in (("clean", 3), ("outside", 1), ("path", 1), ("told", 2))

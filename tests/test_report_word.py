@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_factory import docx, margin, p, table
+from report_factory import W, docx, margin, p, table
 
 from petct_cli.core.errors import RecordError
 from petct_cli.dataset.matching import ReportIndex, StudyKeys
@@ -98,6 +98,19 @@ def test_page_headers_only_tell_whose_it_is(tmp_path: Path) -> None:
     match = ReportIndex(load_reports(tmp_path)).match(StudyKeys(patient=["77"]))
     assert match is not None
     assert match.entry.document == {"Mã BN": "77", "Mô tả hình ảnh": "Lồng ngực: sạch."}
+
+
+def test_notes_stand_where_their_numbers_are() -> None:
+    notes = (
+        '<w:{0}s xmlns:w="{1}"><w:{0} w:id="0" w:type="separator"><w:p/></w:{0}><w:{0} w:id="2">{2}</w:{0}></w:{0}s>'
+    )
+    parts = {
+        f"word/{kind}s.xml": notes.format(kind, W, p(text) + p("."))
+        for kind, text in (("footnote", "a"), ("endnote", "b"))
+    }
+    reference = '<w:p><w:r><w:t>Nốt</w:t></w:r><w:r><w:{}Reference w:id="{}"/></w:r><w:r><w:t>.</w:t></w:r></w:p>'
+    body = [reference.format(*of) for of in (("footnote", 2), ("endnote", 2), ("footnote", 0), ("footnote", 9))]
+    assert read_word(docx(*body, parts=parts)).text == "Nốt (a .).\nNốt (b .).\nNốt.\nNốt."
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,10 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from petct_cli.core.errors import RecordError
 from petct_cli.core.hashing import sha256_bytes, sha256_json
 from petct_cli.dataset.near_misses import Similar, loosely, within_days
+from petct_cli.report.json_text import read_json
 from petct_cli.report.plain_text import text_document
 from petct_cli.report.sections import is_part
 
@@ -233,8 +232,8 @@ def row_entry(item: Any, name: str, place: str) -> ReportEntry:
             if isinstance(value, str) and value.lstrip().startswith("{"):
                 if value.lstrip().startswith("{\\rtf"):
                     raise ValueError("Rich Text Format")
-                with suppress(orjson.JSONDecodeError):
-                    value = orjson.loads(value)
+                with suppress(ValueError):
+                    value = read_json(value)
             if isinstance(value, dict):
                 document = value
                 _gather(value, fields)

@@ -20,6 +20,7 @@ from petct_cli.dataset.columns import ReportColumns
 from petct_cli.dataset.labelled import HEADER_WITHIN, Labelled, known_labels, labelled
 from petct_cli.dataset.matching import ReportEntry, ReportIndex, entry_of, row_entry
 from petct_cli.report.encoding import decode_report, refuse_legacy
+from petct_cli.report.json_text import read_json
 from petct_cli.report.plain_text import text_document
 
 _BOOKS = frozenset({".xlsx", ".xlsm"})
@@ -116,7 +117,7 @@ def _load(file: Path, columns: ReportColumns | None, table: str) -> Iterator[Rep
         yield ReportEntry({}, {}, file.stem, sha256_bytes(data), place, error.code)
         return
     if suffix == ".json":
-        value = orjson.loads(text)
+        value = read_json(text)
         if isinstance(value, list):
             rows = [(place, item) for item in value]
             yield from _rows(rows, {key for item in value if isinstance(item, dict) for key in item}, columns, table)
@@ -136,8 +137,8 @@ def _load(file: Path, columns: ReportColumns | None, table: str) -> Iterator[Rep
 
 def _line(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return read_json(text)
+    except ValueError:
         return text
 
 

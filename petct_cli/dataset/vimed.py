@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import orjson
-
 from petct_cli.core.errors import InputError, InputFault
 from petct_cli.core.hashing import sha256_bytes
 from petct_cli.core.records import ReportRef, Series, Study, Translation
+from petct_cli.report.json_text import read_json
 from petct_cli.report.sections import FINDING_SECTIONS, FINDINGS, parse_report
 
 METADATA = "metadata.csv"
@@ -66,8 +65,11 @@ def release_studies(index: Path) -> Iterator[Study | InputFault]:
             found.append(InputFault(f"{index}:{number}", *fault))
             continue
         seen.add(identity)
-        report, text = _report(index.parent, fields)
-        found.append(_Row(identity, fields, report, text))
+        english = _english(index.parent, fields.get("report_en_path", ""))
+        report, text = _report(index.parent, fields, english)
+        found.append(
+            _Row(identity, fields, report, text, bool(fields.get("report_en_path", "").strip()) and not english)
+        )
         if text:
             by_text[text].append(identity)
     for row in found:
@@ -79,12 +81,16 @@ def release_studies(index: Path) -> Iterator[Study | InputFault]:
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of the index, and the report that it names: as found, and in one text for comparison."""
+    """One row of the index, and the report that it names: as found, and in one text for comparison.
+
+    An English report that the row names and that is not there, or cannot be read, is missing.
+    """
 
     identity: str
     fields: Mapping[str, str]
     report: ReportRef | None
     text: str
+    is_english_missing: bool
 
 
 def study_identity(pet_path: str) -> str:
@@ -154,6 +160,8 @@ def _study(root: Path, known: _Row, duplicates: list[str]) -> Study:
         fields["report"] = report.model_copy(update={"duplicates": duplicates} if duplicates else {})
     else:
         left_out.append("report")
+    if known.is_english_missing:
+        left_out.append("report_en")
     fields["series"] = [_series(root, "CT", row["ct_path"]), _series(root, "PT", row["pet_path"])]
     fields["release"] = {"name": "ViMed-PET"} | ({"left_out": left_out} if left_out else {})
     return Study.model_validate(fields)
@@ -169,7 +177,7 @@ def _series(root: Path, modality: str, named: str) -> Series:
     return Series.model_validate(fields)
 
 
-def _report(root: Path, row: Mapping[str, str]) -> tuple[ReportRef | None, str]:
+def _report(root: Path, row: Mapping[str, str], english: Mapping[str, Translation]) -> tuple[ReportRef | None, str]:
     """Return a row's report, and its text in one piece for comparison; (None, "") where there is none to read.
 
     What it lacks (some have no impression, one has no findings) is listed under ``lacks``; ``not_understood`` counts
@@ -181,8 +189,8 @@ def _report(root: Path, row: Mapping[str, str]) -> tuple[ReportRef | None, str]:
     path = root / _posix(named)
     try:
         data = path.read_bytes()
-        document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, orjson.JSONDecodeError):
+        document = read_json(data.decode("utf-8-sig"))
+    except (OSError, ValueError):
         return None, ""
     if not isinstance(document, dict):
         return None, ""
@@ -195,7 +203,7 @@ def _report(root: Path, row: Mapping[str, str]) -> tuple[ReportRef | None, str]:
     if parsed.unknown:
         extra["not_understood"] = parsed.unknown
     translations = {lang: Translation(sections=own) for lang, own in parsed.translations.items()}
-    translations |= _english(root, row.get("report_en_path", ""))
+    translations |= english
     if translations:
         extra["translations"] = translations
     report = ReportRef(path=str(path), sha256=sha256_bytes(data), lang=parsed.lang, sections=sections, **extra)
@@ -209,8 +217,8 @@ def _english(root: Path, named: str) -> dict[str, Translation]:
     path = root / _posix(named)
     try:
         data = path.read_bytes()
-        document = orjson.loads(data.removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, orjson.JSONDecodeError):
+        document = read_json(data.decode("utf-8-sig"))
+    except (OSError, ValueError):
         return {}
     sections = parse_report(document).sections if isinstance(document, dict) else {}
     return {"en": Translation(path=str(path), sha256=sha256_bytes(data), sections=sections)} if sections else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import posixpath
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
@@ -33,6 +33,7 @@ _MATH = "http://schemas.openxmlformats.org/officeDocument/2006/math"
 _SIGNS = {"F0A3": "≤", "F0B3": "≥", "F0B1": "±", "F0B4": "x", "F0B0": "°", "F06D": "µ"}
 # What no reader of the final document sees: text deleted or moved away, field codes, the old form of a text box.
 _UNSEEN = frozenset({"del", "moveFrom", "instrText", "delText", "delInstrText", "Fallback", "rPrChange", "pPrChange"})
+_NOTES = ("footnote", "endnote")
 _FORM = frozenset({"sdt", "showingPlcHdr", "sdtContent", "ddList", "result", "listEntry"})
 
 
@@ -40,7 +41,8 @@ _FORM = frozenset({"sdt", "showingPlcHdr", "sdtContent", "ddList", "result", "li
 class WordText:
     """The text of a document, and that of its page headers and footers.
 
-    Comments, deleted text, footnotes, properties and authors are not read.
+    A footnote or endnote stands in brackets where its number is. Comments, deleted text, properties and authors are not
+    read.
     """
 
     text: str
@@ -67,7 +69,12 @@ def read_word(data: bytes) -> WordText:
     try:
         with ZipFile(io.BytesIO(data)) as archive:
             main = _main_part(archive)
-            text = "\n".join(_paragraphs(_part(archive, main)))
+            notes: dict[str, str] = {}
+            for kind in _NOTES:
+                name = posixpath.join(posixpath.dirname(main), f"{kind}s.xml")
+                if name in archive.namelist():
+                    notes |= _notes(_part(archive, name))
+            text = "\n".join(_paragraphs(_part(archive, main), notes))
             parts = sorted(
                 name
                 for name in archive.namelist()
@@ -123,18 +130,28 @@ def _parse(
     parser.Parse(data, True)
 
 
-def _paragraphs(data: bytes) -> list[str]:
-    """Return the lines of a part of the document."""
-    reader = _Reader()
+def _paragraphs(data: bytes, notes: Mapping[str, str] | None = None) -> list[str]:
+    """Return the lines of a part of the document, with `notes` by kind and number."""
+    reader = _Reader(notes or {})
     _parse(data, reader.start, reader.end, reader.characters)
     return reader.cells[0].lines
+
+
+def _notes(data: bytes) -> dict[str, str]:
+    """Return the text of each footnote or endnote by kind and number."""
+    reader = _Reader({})
+    _parse(data, reader.start, reader.end, reader.characters)
+    return reader.own_notes
 
 
 class _Reader:
     """Takes the elements of a part as they come; a paragraph ends before the text boxes in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: Mapping[str, str]) -> None:
         self.cells = [_Cell()]
+        self.own_notes: dict[str, str] = {}
+        self._notes = notes
+        self._note = ""
         self._names: list[str] = []
         self._paragraphs: list[list[str]] = []
         self._unseen = 0
@@ -177,6 +194,12 @@ class _Reader:
             self.add(_SIGNS.get(next((v for k, v in attributes.items() if k.endswith(" char")), ""), ""))
         elif name in _FORM:
             self._form(name, value)
+        elif name in _NOTES:
+            self.cells.append(_Cell())
+            self._note = _note(name, attributes)
+        elif name.removesuffix("Reference") in _NOTES and not (self._runs and self._runs[-1]["hidden"]):
+            text = self._notes.get(_note(name.removesuffix("Reference"), attributes))
+            self.add(f" ({text})" if text else "")
         elif name in ("tab", "br", "cr", "noBreakHyphen", "ptab") and self._names[-2] == "r":
             self.add({"tab": "\t", "ptab": "\t", "noBreakHyphen": "-"}.get(name, "\n"))
 
@@ -215,6 +238,9 @@ class _Reader:
             self._runs.pop()
         elif name == "p":
             self.cells[-1].lines += "".join(self._paragraphs.pop()).split("\n")
+        elif name in _NOTES:
+            lines = self.cells.pop().lines
+            self.own_notes[self._note] = " ".join(" ".join(lines).split())
         elif name == "txbxContent":
             lines = self.cells.pop().lines
             self.cells[-1].lines += lines
@@ -233,6 +259,10 @@ class _Reader:
     def add(self, text: str) -> None:
         if self._paragraphs:
             self._paragraphs[-1].append(text)
+
+
+def _note(kind: str, attributes: Mapping[str, str]) -> str:
+    return f"{kind} {next((value for key, value in attributes.items() if key.endswith(' id')), '')}"
 
 
 # What the columns of a table of findings are called: nothing that a report says.

@@ -23,6 +23,7 @@ from petct_cli.dataset.split_rules import AnyRule, TimeRule
 from petct_cli.dataset.splits import SplitRule
 from petct_cli.dataset.tasks import TaskRule, make_samples
 from petct_cli.dataset.vqa import Balance
+from petct_cli.report.json_text import read_json
 from petct_cli.report.sections import parse_report
 from petct_cli.stages.pair_plan import placed_split
 from petct_cli.stages.pair_preview import write_preview
@@ -225,7 +226,7 @@ def read_sections(study: Study) -> dict[str, str]:
     if study.report.path is None:
         raise RecordError("no_report", "the study's report has neither text nor a path")
     try:
-        value = orjson.loads(Path(study.report.path).read_bytes())
+        value = read_json(Path(study.report.path).read_text("utf-8"))
     except OSError as error:
         raise RecordError("report_unreadable", f"cannot read the report: {error.strerror}") from None
     except ValueError:  # not JSON, or no path at all

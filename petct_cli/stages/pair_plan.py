@@ -89,7 +89,11 @@ class Placing:
             An empty private folder with room for all of them; None: pass all on as they come.
         """
         if folder is None:
-            yield from items
+            for item in items:
+                if isinstance(item, Study):
+                    self.ledger.see_report(item)
+                yield item
+            self._notes += self.ledger.notes()
             return
         planner = Planner(self.rule, self.duplicates, folder)
         spool = folder / "items"

@@ -22,6 +22,7 @@ from petct_cli.dataset.report_files import load_reports
 from petct_cli.dataset.report_names import listed_reports, name_pattern, with_names
 from petct_cli.dataset.samples import unplaced
 from petct_cli.dicom.deid.pseudonyms import Key, raw_study_id
+from petct_cli.report.json_text import read_json
 from petct_cli.report.sections import ParsedReport, parse_report
 
 
@@ -170,7 +171,7 @@ def not_understood(study: Study) -> int:
     if report.sections or report.path is None:
         return max(told if isinstance(told, int) else 0, counted) + unplaced(report.sections)
     try:
-        value = orjson.loads(Path(report.path).read_bytes())
+        value = read_json(Path(report.path).read_text("utf-8"))
     except (OSError, ValueError):
         return 0
     return _unclear(parse_report(value)) if isinstance(value, dict) else 0
@@ -203,8 +204,7 @@ class Ledger:
     def see(self, number: int, study: Study) -> None:
         """Take in study `number`."""
         if study.report is not None:
-            if unknown := not_understood(study):
-                self._strange["study", study.id] = unknown
+            self.see_report(study)
             return
         try:
             match = self.source.match(study) if self.source is not None else None
@@ -218,6 +218,11 @@ class Ledger:
             if match.entry.ordinal not in self._users and (unknown := _unclear(parse_report(match.entry.document))):
                 self._strange["report", match.entry.ordinal] = unknown
             self._users.setdefault(match.entry.ordinal, {}).setdefault(study.id, []).append(number)
+
+    def see_report(self, study: Study) -> None:
+        """Take in the report of a record, if there is one: only what was not understood is kept."""
+        if unknown := not_understood(study):
+            self._strange["study", study.id] = unknown
 
     def faults(self) -> Mapping[int, tuple[str, str]]:
         """Return code and message of the studies whose report another study claims as well."""

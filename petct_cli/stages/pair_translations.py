@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import orjson
-
 from petct_cli.core.errors import RecordError
 from petct_cli.core.records import Record, Sample, Study
 from petct_cli.dataset.samples import region_text
+from petct_cli.report.json_text import read_json
 from petct_cli.report.sections import parse_report
 from petct_cli.stages.pair_reports import ReportSource
 
@@ -33,7 +32,7 @@ def study_translations(study: Study, reports: ReportSource | None) -> Translatio
     if study.report.sections or study.report.path is None:
         return {}
     try:
-        return parse_report(orjson.loads(Path(study.report.path).read_bytes())).translations
+        return parse_report(read_json(Path(study.report.path).read_text("utf-8"))).translations
     except (OSError, ValueError, AttributeError):
         return {}
 
