@@ -222,6 +222,15 @@ def test_a_table_that_ends_within_a_quotation_is_refused(tmp_path: Path) -> None
     assert [row[2] for row in parsed(tmp_path / "b.csv")] == [{"impression": 'nốt 5" phải'}, {"impression": "v"}]
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt", "a.json", "a.xlsx", "a.docx"])
+def test_an_empty_file_is_told_of(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b" \n")
+    assert [fault for fault, *_ in parsed(tmp_path)] == ["report_unreadable"]
+    with pytest.raises(InputError) as caught:
+        parsed(tmp_path / name)
+    assert caught.value.code == "report_unreadable"
+
+
 def test_a_bad_line_or_item_is_one_report_and_the_rest_go_on(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"patient": "7", "KL": "u"}\n{bad\n5\n{"patient": 8.0, "KL": 3}\n', "utf-8")
     good, *bad, number = parsed(tmp_path / "a.jsonl")

@@ -99,6 +99,8 @@ def _is_dicom(path: Path) -> bool:
 
 def _load(file: Path, columns: ReportColumns | None, table: str) -> Iterator[ReportEntry]:
     suffix, data, place = file.suffix.lower(), file.read_bytes(), str(file)
+    if not data.strip():
+        raise ValueError("empty")  # what an export leaves that broke off
     if data[128:132] == b"DICM":
         yield from _structured_report(file, data)
         return
