@@ -50,8 +50,8 @@ def main(
     all go to one split, unless reports must be matched: a report that two studies claim is given to neither.
 
     --task vqa asks what the true lesions, or else the report, state of a region; what is not mentioned is not asked.
-    Its yes/no questions, and comparisons (--task compare: of one patient's studies by date, and of two patients, within
-    a split), follow the last study: they wait in TMPDIR, not in memory.
+    Its yes/no questions (as many yes as no in each run or --shard: shards keep fewer), and comparisons (--task compare:
+    of one patient's studies by date, and of two patients, within a split), follow the last study: they wait in TMPDIR.
 
     Example:
 
