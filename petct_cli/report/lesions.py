@@ -19,6 +19,7 @@ from petct_cli.report.normalise import compose, unify_tone_marks
 from petct_cli.report.sections import sentence_spans
 from petct_cli.report.sites import sides_of
 from petct_cli.report.statements import Statement, read_sentence
+from petct_cli.report.vocabulary import load_vocabulary
 
 EXTRACTOR_VERSION = "2"
 """Belongs in the signature of every score that rests on extracted lesions."""
@@ -232,10 +233,13 @@ def _fold_in_place(composed: str) -> str:
 
 def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]) -> bool:
     """Give the measures of "the largest one" to the finding told before; say whether there was one to take them."""
+    new = largest[0]
+    if new.invasion and new.organ is None and new.size_mm is None and new.suv_max is None:
+        _grow(found, new)
+        return True
     if not found:
         return False
     last = found[-1].finding
-    new = largest[0]
     changed = False
     for index, lesion in enumerate(found):
         same_place = new.organ is None or any(other.organ == lesion.organ for other in largest)
@@ -252,6 +256,20 @@ def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]
             )
             changed = True
     return changed
+
+
+def _grow(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
+    """Give the lesion told last, of nodes or of no nodes as is said, the invasion of `new`."""
+    told = [one for one in found if new.kind is None or (one.kind == "node") == (new.kind == "node")]
+    for index, lesion in enumerate(found):
+        if told and lesion.finding == told[-1].finding:
+            both = tuple(dict.fromkeys([*lesion.invades, *new.invades]))
+            found[index] = replace(
+                lesion,
+                invasion="yes" if "yes" in (lesion.invasion, new.invasion) else "no",
+                invades=both,
+                mentions=(*lesion.mentions, new.span),
+            )
 
 
 def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
@@ -281,7 +299,7 @@ def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
 def _same(old: ExtractedLesion, new: ExtractedLesion) -> bool:
     if old.organ is None or (old.site, old.organ) != (new.site, new.organ):
         return False
-    if None not in (old.kind, new.kind) and (old.kind == "node") != (new.kind == "node"):
+    if None not in (old.kind, new.kind) and old.kind != new.kind and {old.kind, new.kind} & load_vocabulary().distinct:
         return False
     stated = [(getattr(old, name), getattr(new, name)) for name in _TELLING_APART]
     if any(None not in pair and pair[0] != pair[1] for pair in stated):

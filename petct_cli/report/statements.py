@@ -41,7 +41,7 @@ class Statement:
     side
         Side where no place was understood.
     refers_back
-        Speaks of the largest of what the sentence before has told.
+        Speaks of the largest of what the sentence before has told, or says of it only where it grows into.
     """
 
     span: Span
@@ -80,6 +80,10 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
     mentions = tuple(words.mentions(text, tokens if offsets is None else None))
+    if label := words.cues["label"].match(text):
+        # The heading is the place where nothing more precise is named.
+        elsewhere = any(one.term.organ and one.span[0] > label.end() for one in mentions)
+        mentions = tuple(one for one in mentions if one.span[0] > label.end() or not elsewhere)
     whole = Sentence(text, text, words, mentions, sizes, uptakes)
     stated: list[Statement] = []
     for start, end, natural in by_physiology(whole):
@@ -134,24 +138,29 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
     positions = places.of_lesion(heads)
     if kind is None and start > 0 and _STARTS_WITH_PLACE.match(text) and measures and part.before.kind:
         kind = part.before.kind
-        positions = places.of_lesion([Mention((0, 0), Term(kind=kind))])
-    if kind is None and not measures.suv_max and fdg != "increased":
+        positions = _same_side(places.of_lesion([Mention((0, 0), Term(kind=kind))]), part.before.positions)
+    if not positions and words.cues["others"].search(raw):
+        return None
+    grown = [reach for reach in places.reaches if reach.invasion]
+    only_grows = bool(grown) and not measures and fdg is None and not positions and not part.before.positions
+    if not only_grows and not measures and _is_denied(raw, fdg, words):
+        return None
+    if kind is None and not measures.suv_max and fdg != "increased" and not only_grows:
         part.before.positions = positions or part.before.positions
         return None
     if not positions and part.before.positions and (kind != "node" or part.before.kind == "node"):
         positions = _inherited(part.before.positions, places.lone_side())
     elif positions:
         part.before.positions = positions
-    else:
+    elif not only_grows:
         positions = places.of_lesion(heads, nearby=True)
     vague = kind in (None, "mass") or kind in words.generic or kind in words.attributes
-    if not positions and vague and not measures:
+    if not positions and (vague or (kind == "node" and fdg is None)) and not measures and not only_grows:
         return None
-    if not positions and kind in words.generic and kind != "lesion" and fdg is None:
+    if not positions and kind in words.generic and kind != "lesion" and fdg is None and not only_grows:
         return None
     part.before.kind = kind
     count = _count(heads, text, words)
-    grown = [reach for reach in places.reaches if reach.invasion]
     return Statement(
         span=(start + len(raw) - len(raw.lstrip(" ,;.")), _stripped_end(part.text, start, end)),
         at=_measured(positions, part, start, end, measures),
@@ -162,8 +171,23 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
         count=count,
         invasion=("yes" if any(not reach.denied for reach in grown) else "no") if grown else None,
         invades=places.invaded(),
-        refers_back=start == 0 and words.cues["back_reference"].search(raw.strip()) is not None,
+        refers_back=only_grows or (start == 0 and words.cues["back_reference"].search(raw.strip()) is not None),
     )
+
+
+def _is_denied(raw: str, fdg: str | None, words: Vocabulary) -> bool:
+    """Whether all that is said of a finding without measures is that it is not there, or of normal size."""
+    if words.cues["not_there"].search(raw):
+        return True
+    return fdg is None and words.cues["normal"].search(raw) is not None
+
+
+def _same_side(positions: list[Position], before: Sequence[Position]) -> list[Position]:
+    """Give places without a side that of the finding before where they are of its organ ("nhóm II trái, nhóm V")."""
+    sides = {one.side for one in before}
+    side = sides.pop() if len(sides) == 1 else None
+    organs = {one.organ for one in before}
+    return [replace(one, side=side) if one.side is None and one.organ in organs else one for one in positions]
 
 
 # A further finding of what was named before, at another place: "và phân thùy 8 KT 2,6 cm", "bên trái 9 mm".

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -29,12 +29,15 @@ class Term:
         For a place: the organ and its part. A part alone ("upper third") has no organ, or a usual one.
     adjunct
         A part that belongs to whatever organ stands next to it.
+    place_words
+        How many of the last words of a kind name its place, too ("viêm phổi").
     """
 
     kind: str | None = None
     organ: str | None = None
     part: str | None = None
     adjunct: bool = False
+    place_words: int = 0
 
 
 IGNORED = Term()
@@ -73,6 +76,7 @@ class Vocabulary:
     not_a_side: re.Pattern[str]
     generic: frozenset[str]
     attributes: frozenset[str]
+    distinct: frozenset[str]
     paired: frozenset[str]
     narrower: Mapping[str, frozenset[str]]
     sites: Mapping[str, str]
@@ -97,7 +101,9 @@ class Vocabulary:
                     after = index + size
                     if meaning is not IGNORED:
                         mentions.append(Mention((found[index].start(), found[after - 1].end()), meaning))
-                    if size > 1 and meaning.kind and self._begins_longer(words, after - 1):
+                    if meaning.place_words:
+                        after -= meaning.place_words
+                    elif size > 1 and meaning.kind and self._begins_longer(words, after - 1):
                         after -= 1  # "gãy xương đùi": a break of the femur
                     break
         return mentions
@@ -135,6 +141,13 @@ def _terms(table: Mapping[str, Any]) -> dict[tuple[str, ...], Term]:
     for kind, wordings in table["heads"].items():
         terms |= {words: Term(kind=kind) for wording in wordings for words in _spellings(wording)}
     terms |= {words: meaning for wording, meaning in _place_terms(table) for words in _spellings(wording)}
+    everywhere = frozenset(table["roles"]["everywhere"])
+    for words, meaning in terms.items():
+        if meaning.kind:
+            tails = (terms.get(words[at:], IGNORED) for at in range(1, len(words)))
+            named = [tail.organ is not None and not tail.adjunct and tail.organ not in everywhere for tail in tails]
+            if any(named):
+                terms[words] = replace(meaning, place_words=len(words) - 1 - named.index(True))
     terms |= {words: IGNORED for wording in table["ignored"]["terms"] for words in _spellings(wording)}
     return terms
 
@@ -170,6 +183,7 @@ def load_vocabulary(lang: str = "vi") -> Vocabulary:
         not_a_side=_pattern(sides["not_a_side"]),
         generic=frozenset(table["roles"]["generic"]),
         attributes=frozenset(table["roles"]["attribute"]),
+        distinct=frozenset(table["roles"]["distinct"]),
         paired=frozenset(table["roles"]["paired"]),
         narrower={organ: frozenset(parts) for organ, parts in table["narrower"].items()},
         sites=table["sites"],
