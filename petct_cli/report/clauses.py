@@ -145,7 +145,7 @@ def findings(part: Sentence, start: int, end: int) -> list[Span]:
     ]
 
 
-_PARENTHESIS = re.compile(r"\([^)]*\)?")
+_PARENTHESIS = re.compile(r"\([^()]*(?:\)|$)")
 
 
 def _level_at(part: Sentence, index: int) -> Mention | None:

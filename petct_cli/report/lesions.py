@@ -259,8 +259,10 @@ def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]
 
 
 def _grow(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
-    """Give the lesion told last, of nodes or of no nodes as is said, the invasion of `new`."""
-    told = [one for one in found if new.kind is None or (one.kind == "node") == (new.kind == "node")]
+    """Give the lesion told last, of nodes where that is said, the invasion of `new`."""
+    told = [one for one in found if (one.kind == "node") == (new.kind == "node")]
+    if new.kind is None and new.invasion == "no":
+        return  # "nền sọ không bị phá hủy" is said of none in particular
     for index, lesion in enumerate(found):
         if told and lesion.finding == told[-1].finding:
             both = tuple(dict.fromkeys([*lesion.invades, *new.invades]))

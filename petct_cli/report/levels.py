@@ -104,6 +104,8 @@ def _listed(text: str, start: int, item: re.Pattern[str], lead: re.Pattern[str] 
     end = start
     while match := item.match(text, start):
         code = re.sub(r"\s", "", match.group())
+        if codes and code[0].isdigit() and not codes[0][0].isdigit():
+            break  # "tầng I, 3 hạch"
         if codes and _RANGE.fullmatch(text, end, start):
             codes += _between(codes[-1], code)
         codes.append(code)

@@ -59,11 +59,11 @@ class Places:
         distinct = {side for span, side in self.sides if not self.reached(span) and span[0] < self.opinion}
         return distinct.pop() if len(distinct) == 1 else None
 
-    def of_lesion(self, heads: Sequence[Mention], nearby: bool = False) -> list[Position]:
+    def of_lesion(self, heads: Sequence[Mention], nearby: bool = False, until: int | None = None) -> list[Position]:
         """Return the places of the lesion itself, given the words that call it a lesion.
 
         Where a lesion reaches and what it is compared with are not its places; `nearby`, where nothing else tells its
-        place, takes what it lies beside.
+        place, takes what it lies beside. `until` leaves out what is named from there on.
         """
         sided = self._with_sides()
         free = [one for one in sided if not self.reached(one.span)]
@@ -71,6 +71,8 @@ class Places:
             beside = min((reach.span for reach in self.reaches if not reach.invasion), default=(0, len(self.text)))
             free = [one for one in sided if beside[0] < one.span[0] < beside[1] and not self._invasion_of(one)]
         chosen = [one for one in free if one.span[0] < self.opinion] or free
+        if until is not None:
+            chosen = [one for one in chosen if one.span[0] < until]
         positions = [self._position(one, heads) for one in chosen]
         return self._precise(positions)
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from petct_cli.report.clauses import Sentence, by_physiology, findings, within, without_absent
 from petct_cli.report.measures import Measures, Size, Uptake, earlier_spans, find_sizes, find_uptakes
-from petct_cli.report.places import Position, find_positions
+from petct_cli.report.places import Places, Position, find_positions
 from petct_cli.report.spelling import mend
 from petct_cli.report.vocabulary import WORD, Mention, Term, Vocabulary, load_vocabulary
 
@@ -104,9 +104,21 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
             finding = _read(part, first, last, earlier)
             if finding is not None:
                 stated.append(finding)
+    stated = _one_each(stated, uptakes) if words.cues["respectively"].search(text) else stated
     if offsets is None:
         return tuple(stated)
     return tuple(replace(one, span=(offsets[one.span[0]], offsets[one.span[1]])) for one in stated)
+
+
+def _one_each(stated: list[Statement], uptakes: Sequence[Uptake]) -> list[Statement]:
+    """Give each finding its SUVmax where all of them are told at the end ("..., SUVmax lần lượt 2,9 và 7,6")."""
+    values = uptakes[-1].values if uptakes else ()
+    if len(stated) < 2 or len(values) != len(stated) or any(at.suv_max is not None for one in stated[:-1] for at in one.at):
+        return stated
+    return [
+        replace(one, at=tuple(replace(at, suv_max=value) for at in one.at))
+        for one, value in zip(stated, values, strict=True)
+    ]
 
 
 _DIGIT = re.compile(r"\d")
@@ -135,7 +147,7 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
     kind = _kind(heads, text, places.opinion, words)
     measures = part.measures(start, end)
     fdg = _fdg(text, start, earlier, words)
-    positions = places.of_lesion(heads)
+    positions = _of_all(places, heads, text, words)
     if kind is None and start > 0 and _STARTS_WITH_PLACE.match(text) and measures and part.before.kind:
         kind = part.before.kind
         positions = _same_side(places.of_lesion([Mention((0, 0), Term(kind=kind))]), part.before.positions)
@@ -173,6 +185,17 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
         invades=places.invaded(),
         refers_back=only_grows or (start == 0 and words.cues["back_reference"].search(raw.strip()) is not None),
     )
+
+
+def _of_all(places: Places, heads: Sequence[Mention], text: str, words: Vocabulary) -> list[Position]:
+    """Return the places of a finding; where the largest of several is, is in the place of them all."""
+    positions = places.of_lesion(heads)
+    largest = next((one.span[0] for one in heads if words.cues["largest"].match(text[one.span[1] :])), 0)
+    if len(positions) < 2 or not largest:
+        return positions
+    before = places.of_lesion(heads, until=largest)
+    organs = {one.organ for one in before}
+    return [one for one in positions if one in before or one.organ not in organs] or positions
 
 
 def _is_denied(raw: str, fdg: str | None, words: Vocabulary) -> bool:
@@ -233,6 +256,9 @@ _RAISED = re.compile(r"tăng|cường|.*(?:tăng|mạnh|cao)$|increas|intens|hyp
 def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> Literal["increased", "none"] | None:
     """Return what is said of uptake first, of another day aside; less than before is not none."""
     less = [match.span() for match in words.cues["less_than_before"].finditer(text)]
+    if earlier:  # with another day told, it is a change
+        lessened = words.cues["lessened"]
+        less += [match.span() for match in words.cues["no_uptake"].finditer(text) if lessened.match(match.group())]
     denied = [
         match.span()
         for match in words.cues["no_uptake"].finditer(text)
