@@ -40,6 +40,7 @@ _LENGTH = re.compile(r"\b(?:dài|đoạn|length)\b[^,;()\d]*$")
 _CHANGE = re.compile(
     rf"\btừ\s+{_NUMBER}(?:\s*(?:mm|cm))?(?:{_TIMES}{_NUMBER})*(?:\s*(?:mm|cm))?\s*(?:xuống|lên|giảm|thành|còn|tăng|→|->|=>)(?:\s+còn)?"
 )
+_CHANGED = re.compile(rf"\s*(?:→|->|=>|xuống|lên)(?: còn)?\s*({_NUMBER})")
 _CLAUSE_END = re.compile(r"[;()]|,(?!\d)")
 _LIST_END = re.compile(r"[;)]")
 _TIMES_SIGN = re.compile(r"[x×*]")
@@ -109,7 +110,8 @@ def find_uptakes(text: str, yardstick: re.Pattern[str] | None = None) -> list[Up
         )
         if match["kind"] in _OTHER_SUV or of_background:
             continue
-        values = tuple(_number(value) for value in re.findall(_NUMBER, match["values"]))
+        later = _CHANGED.match(text, match.end())
+        values = tuple(_number(value) for value in re.findall(_NUMBER, later[1] if later else match["values"]))
         found.append(Uptake(match.span(), values))
     return found
 
@@ -132,7 +134,7 @@ def find_sizes(text: str) -> list[Size]:
         unit = match["unit"] or ""
         if not unit and not _SIZE_WORD.search(before):
             continue
-        if _NOT_A_SIZE.search(before):
+        if _NOT_A_SIZE.search(before) or _CHANGED.match(text, match.end()):
             continue
         written = match["numbers"]
         parts = _TIMES_SIGN.split(written)
