@@ -156,7 +156,10 @@ class Places:
             if own[index] is None and self._may_share(index) and _SAME_LIST.fullmatch(between):
                 own[index] = own[index + 1]
         lone = self.lone_side() if not any(own) else None
-        return [one._replace(side=side or lone) for one, side in zip(self.named, own, strict=True)]
+        return [
+            one if one.side == (side or lone) else one._replace(side=side or lone)
+            for one, side in zip(self.named, own, strict=True)
+        ]
 
     def _may_share(self, index: int) -> bool:
         """Whether a place may take the side of the next: one that has no sides does not ("xương ức, sườn phải")."""
@@ -260,7 +263,9 @@ def _join(text: str, named: Sequence[_Named], words: Vocabulary) -> list[_Named]
         elif one.adjunct and organs and organ not in organs and len(organs) == 1 and one.level is None:
             organ = next(iter(organs))
         level = segment_name(one.level, organ) if one.level and organ in ("liver", "lung") else one.level
-        settled.append(one._replace(organ=organ, level=level, adjunct=False))
+        if (one.organ, one.level, one.adjunct) != (organ, level, False):
+            one = one._replace(organ=organ, level=level, adjunct=False)
+        settled.append(one)
     return settled
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from petct_cli.report.cues import Cue
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
 
 WORD = re.compile(r"\d+/\d+|\d+|[^\W\d_]+(?:-(?=[^\W\d_]))?|[^\w\s]")
@@ -52,12 +53,14 @@ class Mention(NamedTuple):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Terms by their first word, longest first, and patterns over canonical text (`normalise.fold`).
+    """Terms by their first two words, longest first, and patterns over canonical text (`normalise.fold`).
 
     Attributes
     ----------
+    meanings
+        All words -> meaning.
     terms
-        First word -> (all words, meaning), the longest first.
+        First word -> second word -> (all words, meaning), the longest first; the empty word is for what has no second.
     phrases
         Every run of words that is worth being spelt right, for `petct_cli.report.spelling`.
     unsafe
@@ -65,15 +68,16 @@ class Vocabulary:
     """
 
     lang: str
-    terms: Mapping[str, Sequence[tuple[tuple[str, ...], Term]]]
+    meanings: Mapping[tuple[str, ...], Term]
+    terms: Mapping[str, Mapping[str, Sequence[tuple[tuple[str, ...], Term]]]]
     phrases: tuple[tuple[str, ...], ...]
     unsafe: frozenset[str]
-    cues: Mapping[str, re.Pattern[str]]
-    levels: Mapping[str, re.Pattern[str]]
+    cues: Mapping[str, Cue]
+    levels: Mapping[str, Cue]
     counts: Mapping[str, int]
     sides: re.Pattern[str]
     side_begins: re.Pattern[str]
-    not_a_side: re.Pattern[str]
+    not_a_side: Cue
     generic: frozenset[str]
     attributes: frozenset[str]
     distinct: frozenset[str]
@@ -92,10 +96,11 @@ class Vocabulary:
         mentions: list[Mention] = []
         after = 0
         for index, word in enumerate(words):
-            candidates = self.terms.get(word)
-            if candidates is None or index < after:
+            by_next = self.terms.get(word)
+            if by_next is None or index < after:
                 continue
-            for term, meaning in candidates:
+            following = words[index + 1] if index + 1 < len(words) else ""
+            for term, meaning in by_next.get(following) or by_next[""]:
                 size = len(term)
                 if size == 1 or tuple(words[index : index + size]) == term:
                     after = index + size
@@ -109,9 +114,12 @@ class Vocabulary:
         return mentions
 
     def _begins_longer(self, words: list[str], index: int) -> bool:
+        by_next = self.terms.get(words[index])
+        if by_next is None or index + 1 == len(words):
+            return False
         return any(
             len(term) > 1 and meaning.organ and tuple(words[index : index + len(term)]) == term
-            for term, meaning in self.terms.get(words[index], ())
+            for term, meaning in by_next.get(words[index + 1], ())
         )
 
 
@@ -154,8 +162,26 @@ def _terms(table: Mapping[str, Any]) -> dict[tuple[str, ...], Term]:
     return terms
 
 
+def _by_two_words(
+    terms: Mapping[tuple[str, ...], Term],
+) -> dict[str, dict[str, list[tuple[tuple[str, ...], Term]]]]:
+    table: dict[str, dict[str, list[tuple[tuple[str, ...], Term]]]] = {}
+    for words, meaning in sorted(terms.items(), key=lambda item: (-len(item[0]), item[0])):
+        by_next = table.setdefault(words[0], {"": []})
+        by_next.setdefault(words[1] if len(words) > 1 else "", []).append((words, meaning))
+    for by_next in table.values():
+        for following, found in by_next.items():
+            if following:
+                found += by_next[""]
+    return table
+
+
 def _pattern(written: str) -> re.Pattern[str]:
-    return re.compile(unify_tone_marks(compose(written)))
+    return re.compile(_canonical(written))
+
+
+def _canonical(written: str) -> str:
+    return unify_tone_marks(compose(written))
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -167,22 +193,20 @@ def load_vocabulary(lang: str = "vi") -> Vocabulary:
     """Read and compile the vocabulary of `lang` (``vi`` or ``en``)."""
     table = {**_read("anatomy"), **_read(f"vocabulary_{lang}")}
     terms = _terms(table)
-    by_first: dict[str, list[tuple[tuple[str, ...], Term]]] = {}
-    for words, meaning in sorted(terms.items(), key=lambda item: (-len(item[0]), item[0])):
-        by_first.setdefault(words[0], []).append((words, meaning))
     sides = table["sides"]
     spelt = [words for wording in table["spelling"]["words"] for words in _spellings(wording)]
     return Vocabulary(
         lang=lang,
-        terms=by_first,
+        meanings=terms,
+        terms=_by_two_words(terms),
         phrases=tuple(dict.fromkeys([*spelt, *terms])),
         unsafe=frozenset(table["spelling"]["unsafe"]),
-        cues={name: _pattern(pattern) for name, pattern in table["cues"].items()},
-        levels={name: _pattern(pattern) for name, pattern in table["levels"].items()},
+        cues={name: Cue(_canonical(pattern)) for name, pattern in table["cues"].items()},
+        levels={name: Cue(_canonical(pattern)) for name, pattern in table["levels"].items()},
         counts=table["counts"],
         sides=_pattern("|".join(f"(?P<{side}>{sides[side]})" for side in ("bilateral", "right", "left"))),
         side_begins=_pattern(sides["begins"]),
-        not_a_side=_pattern(sides["not_a_side"]),
+        not_a_side=Cue(_canonical(sides["not_a_side"])),
         generic=frozenset(table["roles"]["generic"]),
         attributes=frozenset(table["roles"]["attribute"]),
         distinct=frozenset(table["roles"]["distinct"]),
