@@ -78,6 +78,8 @@ def _denied(sentence: str, words: Vocabulary) -> Iterator[tuple[str | None, str 
         return
     mentions = words.mentions(sentence)
     heads = [one for one in mentions if one.term.kind]
+    if words.cues["uptake"].search(before):
+        return  # "tăng chuyển hóa ở phổi, không tăng ở màng phổi": some of the places take it up
     if _SHOWN.search(before) or any(head.span[0] < first.start() for head in heads):
         return  # "a nodule without uptake" is there
     positions = find_positions(sentence, words, mentions).of_lesion(heads)

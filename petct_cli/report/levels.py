@@ -208,7 +208,8 @@ def _by_organ(span: Span, codes: list[str], organs: set[str]) -> Iterator[Coded]
         name = f"{number}{'R' if letter == 'p' else letter.upper()}"
         stations.setdefault((organ, side), []).append(name)
     if neck:
-        yield Coded(span, "neck", ",".join(dict.fromkeys(neck)))
+        # The axilla has levels, too (Berg).
+        yield Coded(span, "axilla" if "axilla" in organs and "neck" not in organs else "neck", ",".join(dict.fromkeys(neck)))
     for (organ, side), names in stations.items():
         yield Coded(span, organ, ",".join(dict.fromkeys(names)), side)
 

@@ -274,6 +274,7 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
     return "none" if denied else None
 
 
+_MORE_DIGITS = re.compile(r"(?:[\d./x-]|\d,)\s*$")
 _COUNTED = re.compile(r"(\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$")
 
 
@@ -286,7 +287,7 @@ def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None
         if match is None or words.cues["largest"].search(text[head.span[1] :]):
             continue
         number = match[1]
-        if re.search(r"[\d.,x/-]\s*$", text[: match.start(1)]):
+        if _MORE_DIGITS.search(text, max(0, match.start(1) - 4), match.start(1)):
             continue
         if number in words.counts:
             return words.counts[number]
