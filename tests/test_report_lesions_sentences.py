@@ -17,7 +17,7 @@ from petct_cli.report.spelling import unmarked
 
 Told = dict[str, str]
 HERE = Path(__file__).parent
-TABLES = ("lesions_vi.txt", "lesions_vi_held_out.txt", "lesions_vi_third.txt")
+TABLES = ("lesions_vi.txt", "lesions_vi_held_out.txt", "lesions_vi_third.txt", "lesions_vi_fourth.txt")
 
 
 def read_table(name: str) -> list[tuple[str, list[Told]]]:
