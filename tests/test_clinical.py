@@ -279,7 +279,7 @@ def test_weights_of_errors() -> None:
 
 
 def test_the_weights_name_types_that_there_are() -> None:
-    kinds = {term.kind for found in load_vocabulary().terms.values() for _, term in found}
+    kinds = {term.kind for term in load_vocabulary().meanings.values()}
     for rule in default_severity().rules:
         assert set(rule.kind) <= {*kinds, "unstated"}
         assert set(rule.fdg) <= {"increased", "none", "unstated"}
@@ -634,8 +634,8 @@ def test_what_is_told_of_a_lesion_is_read_back(some: list[ClinicalLesion]) -> No
 def test_every_organ_of_the_vocabulary_lies_in_a_scope() -> None:
     table, words = organ_table(), load_vocabulary()
     for lang in LANGUAGES:
-        terms = load_vocabulary(lang).terms.values()
-        assert {term.organ for found in terms for _, term in found if term.organ} <= set(table.scope_of)
+        terms = load_vocabulary(lang).meanings.values()
+        assert {term.organ for term in terms if term.organ} <= set(table.scope_of)
     for site in load_sites().values():
         ((organ, _),) = normal_places([(site.key, None)])
         assert table.scope_of[organ] == site.section

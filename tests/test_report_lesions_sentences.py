@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions
+from petct_cli.report.normalise import fold
 from petct_cli.report.spelling import unmarked
 
 Told = dict[str, str]
 HERE = Path(__file__).parent
-TABLES = ("lesions_vi.txt", "lesions_vi_held_out.txt", "lesions_vi_third.txt")
+TABLES = ("lesions_vi.txt", "lesions_vi_held_out.txt", "lesions_vi_third.txt", "lesions_vi_fourth.txt")
 
 
 def read_table(name: str) -> list[tuple[str, list[Told]]]:
@@ -51,7 +52,7 @@ def test_an_english_sentence(text: str, lesions: list[Told]) -> None:
     assert [told(lesion) for lesion in extract_lesions(text, "en")] == lesions
 
 
-@pytest.mark.parametrize("change", ["NFD", "upper", "tone", "point", "plain spaces"])
+@pytest.mark.parametrize("change", ["NFD", "upper", "tone", "point", "plain spaces", "tabs", "two spaces", "no break", "no width"])
 def test_spelling_changes_nothing(change: str) -> None:
     for text, lesions in read_table("lesions_vi.txt"):
         other = {
@@ -60,8 +61,19 @@ def test_spelling_changes_nothing(change: str) -> None:
             "tone": text.replace("hóa", "hoá").replace("thùy", "thuỳ").replace("tụy", "tuỵ"),
             "point": point(text),
             "plain spaces": f"  {text}  ",
+            "tabs": text.replace(" ", "\t"),
+            "two spaces": text.replace(" ", "  "),
+            "no break": text.replace(" ", "\u00a0"),
+            "no width": text.replace(" ", " \u200b"),
         }[change]
-        assert [told(lesion) for lesion in extract_lesions(other)] == lesions, other
+        found = extract_lesions(other)
+        assert [told(lesion) for lesion in found] == lesions, other
+        stated = [words_of(other[lesion.span[0] : lesion.span[1]]) for lesion in found]
+        assert stated == [words_of(text[lesion.span[0] : lesion.span[1]]) for lesion in extract_lesions(text)]
+
+
+def words_of(text: str) -> list[str]:
+    return fold(text.replace("\u200b", "").replace(",", ".")).split()
 
 
 def point(text: str) -> str:

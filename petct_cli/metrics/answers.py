@@ -78,8 +78,8 @@ def load_rules() -> _Rules:
     numbers = table["numbers"]
     words: dict[str, int] = {fold(word): value for word, value in numbers["words"].items()}
     any_word = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    terms = load_vocabulary().terms.values()
-    heads = sorted({" ".join(words) for found in terms for words, term in found if term.kind}, key=len, reverse=True)
+    terms = load_vocabulary().meanings.items()
+    heads = sorted({" ".join(words) for words, term in terms if term.kind}, key=len, reverse=True)
     return _Rules(
         kinds={kind: re.compile(pattern) for kind, pattern in table["kinds"].items()},
         polarity={name: re.compile(value) for name, value in table["polarity"].items() if isinstance(value, str)},

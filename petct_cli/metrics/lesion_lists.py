@@ -136,7 +136,7 @@ def _kind_and_places(kind: str, place: str, side: str | None) -> tuple[str | Non
 @cache
 def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
     """Return the kinds and the organs and sites that the extractor knows, by their keys."""
-    terms = [term for found in load_vocabulary().terms.values() for _, term in found]
+    terms = load_vocabulary().meanings.values()
     organs = {term.organ for term in terms if term.organ is not None}
     return frozenset(term.kind for term in terms if term.kind is not None), frozenset({*organs, *load_sites()})
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from petct_cli.report.normalise import compose, unify_tone_marks
+from petct_cli.report.aligned import composed_with_offsets, folded, original
 from petct_cli.report.places import find_positions
 from petct_cli.report.sections import sentence_spans
 from petct_cli.report.sites import load_sites
@@ -57,15 +57,13 @@ def stated_absences(text: str) -> list[Absence]:
     Taken are sentences that deny uptake ("Không thấy tổn thương gan, lách tăng chuyển hóa FDG") at places named in
     them. "Không phát hiện bất thường khác" (nothing *else*) says nothing, "hạch không to" nothing of uptake.
     """
-    composed = compose(text)
-    # Offsets are of `text`; where composing changes its length, a span is the whole text.
-    same = len(composed) == len(text)
-    folded = unify_tone_marks(composed.lower())
+    composed, offsets = composed_with_offsets(text)
+    plain = folded(composed)
     words = load_vocabulary()
     found: dict[tuple[str | None, str | None], Absence] = {}
     for start, end in sentence_spans(composed):
-        span = (start, end) if same else (0, len(text))
-        for site, side in _denied(folded[start:end], words):
+        span = (original(offsets, start), original(offsets, end))
+        for site, side in _denied(plain[start:end], words):
             found.setdefault((site, side), Absence(site, side, span))
     return list(found.values())
 
@@ -80,6 +78,8 @@ def _denied(sentence: str, words: Vocabulary) -> Iterator[tuple[str | None, str 
         return
     mentions = words.mentions(sentence)
     heads = [one for one in mentions if one.term.kind]
+    if words.cues["uptake"].search(before):
+        return  # "tăng chuyển hóa ở phổi, không tăng ở màng phổi": some of the places take it up
     if _SHOWN.search(before) or any(head.span[0] < first.start() for head in heads):
         return  # "a nodule without uptake" is there
     positions = find_positions(sentence, words, mentions).of_lesion(heads)

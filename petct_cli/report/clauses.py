@@ -145,7 +145,7 @@ def findings(part: Sentence, start: int, end: int) -> list[Span]:
     ]
 
 
-_PARENTHESIS = re.compile(r"\([^)]*\)?")
+_PARENTHESIS = re.compile(r"\([^()]*(?:\)|$)")
 
 
 def _level_at(part: Sentence, index: int) -> Mention | None:
@@ -173,6 +173,8 @@ _THEN_NUMBER = re.compile(r"\s*(?:khoảng\s*)?\d")
 
 
 def _starts_another(part: Sentence, begin: int, joint: re.Match[str], opens: Mention, end: int) -> bool:
+    if opens.term.kind == "thickening" and _THEN_NUMBER.match(part.live, opens.span[1]):
+        return joint.group().startswith(";")
     before, after = part.measures(begin, joint.start()), part.measures(joint.end(), end)
     if joint.group().startswith(";") or before.same_kind(after):
         return True
@@ -195,7 +197,8 @@ def _starts_another(part: Sentence, begin: int, joint: re.Match[str], opens: Men
     if kind == "thickening" and _THEN_NUMBER.match(part.live, measure_at):
         return False
     clause = _CLAUSE_OR_AND.search(part.live, opens.span[1], end)
-    placed = bool(part.places(opens.span[0], clause.start() if clause else end))
+    stop = clause.start() if clause else end
+    placed = bool(part.places(opens.span[0], stop) or part.words.levels["group"].search(part.live, opens.span[0], stop))
     if not placed or not part.places(begin, joint.start()):
         return False
     differs = heads[0].term.kind != kind and kind not in part.words.generic

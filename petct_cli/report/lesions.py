@@ -10,15 +10,15 @@ it; a lesion that is told again, as in an impression, is merged with its first m
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from petct_cli.report.normalise import compose, unify_tone_marks
+from petct_cli.report.aligned import composed_with_offsets, folded, original
 from petct_cli.report.sections import sentence_spans
 from petct_cli.report.sites import sides_of
 from petct_cli.report.statements import Statement, read_sentence
+from petct_cli.report.vocabulary import load_vocabulary
 
 EXTRACTOR_VERSION = "2"
 """Belongs in the signature of every score that rests on extracted lesions."""
@@ -117,20 +117,21 @@ def extract_lesions(text: str, lang: str = "vi", physiological: bool = False) ->
     """
     if lang not in LANGUAGES:
         raise ValueError(f"no extractor for language {lang!r}")
-    composed, offsets = _compose_with_offsets(text)
-    folded = _fold_in_place(composed)
+    composed, offsets = composed_with_offsets(text)
+    plain = folded(composed)
     found: list[ExtractedLesion] = []
+    by_organ: dict[str | None, list[int]] = {}
     finding = 0
     for start, end in _of_bearable_length(composed, sentence_spans(composed)):
-        for statement in read_sentence(folded[start:end], lang, physiological):
+        for statement in read_sentence(plain[start:end], lang, physiological):
             first, last = statement.span
-            span = (_original(offsets, start + first), _original(offsets, start + last))
+            span = (original(offsets, start + first), original(offsets, start + last))
             lesions = _lesions_of(statement, span, finding)
             if statement.refers_back and _refer_back(found, lesions):
                 continue
             finding += 1
             for lesion in lesions:
-                _add_or_merge(found, lesion)
+                _add_or_merge(found, by_organ.setdefault(lesion.organ, []), lesion)
     return found
 
 
@@ -199,43 +200,15 @@ def lesion_sites(lesions: Iterable[ExtractedLesion]) -> set[tuple[str, str | Non
     return pairs
 
 
-def _compose_with_offsets(text: str) -> tuple[str, list[int] | None]:
-    """Return `text` composed, and for each of its characters the offset in `text` (None: they are the same)."""
-    if unicodedata.is_normalized("NFC", text):
-        composed = compose(text)
-        if len(composed) == len(text):
-            return composed, None
-    pieces: list[str] = []
-    offsets: list[int] = []
-    start = 0
-    for end in range(1, len(text) + 1):
-        if end < len(text) and unicodedata.combining(text[end]):
-            continue
-        piece = compose(text[start:end])
-        pieces.append(piece)
-        offsets += [start] * len(piece)
-        start = end
-    return "".join(pieces), [*offsets, len(text)]
-
-
-def _original(offsets: list[int] | None, index: int) -> int:
-    return index if offsets is None else offsets[index]
-
-
-def _fold_in_place(composed: str) -> str:
-    """Fold without changing the length, so that offsets hold."""
-    lower = composed.lower()
-    if len(lower) != len(composed):
-        lower = "".join(low if len(low := char.lower()) == 1 else char for char in composed)
-    return unify_tone_marks(lower)
-
-
 def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]) -> bool:
     """Give the measures of "the largest one" to the finding told before; say whether there was one to take them."""
+    new = largest[0]
+    if new.invasion and new.organ is None and new.size_mm is None and new.suv_max is None:
+        _grow(found, new)
+        return True
     if not found:
         return False
     last = found[-1].finding
-    new = largest[0]
     changed = False
     for index, lesion in enumerate(found):
         same_place = new.organ is None or any(other.organ == lesion.organ for other in largest)
@@ -254,9 +227,26 @@ def _refer_back(found: list[ExtractedLesion], largest: Sequence[ExtractedLesion]
     return changed
 
 
-def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
-    """Add `new`, or merge it with the lesion that it tells again."""
-    for index, old in enumerate(found):
+def _grow(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
+    """Give the lesion told last, of nodes where that is said, the invasion of `new`."""
+    told = [one for one in found if (one.kind == "node") == (new.kind == "node")]
+    if new.kind is None and new.invasion == "no":
+        return  # "nền sọ không bị phá hủy" is said of none in particular
+    for index, lesion in enumerate(found):
+        if told and lesion.finding == told[-1].finding:
+            both = tuple(dict.fromkeys([*lesion.invades, *new.invades]))
+            found[index] = replace(
+                lesion,
+                invasion="yes" if "yes" in (lesion.invasion, new.invasion) else "no",
+                invades=both,
+                mentions=(*lesion.mentions, new.span),
+            )
+
+
+def _add_or_merge(found: list[ExtractedLesion], there: list[int], new: ExtractedLesion) -> None:
+    """Add `new`, or merge it with the lesion that it tells again; `there` are those found in its organ."""
+    for index in there:
+        old = found[index]
         if old.finding != new.finding and _same(old, new):
             measured = old.size_mm is not None or old.suv_max is not None
             found[index] = replace(
@@ -275,13 +265,14 @@ def _add_or_merge(found: list[ExtractedLesion], new: ExtractedLesion) -> None:
                 mentions=(*old.mentions, new.span),
             )
             return
+    there.append(len(found))
     found.append(new)
 
 
 def _same(old: ExtractedLesion, new: ExtractedLesion) -> bool:
     if old.organ is None or (old.site, old.organ) != (new.site, new.organ):
         return False
-    if None not in (old.kind, new.kind) and (old.kind == "node") != (new.kind == "node"):
+    if None not in (old.kind, new.kind) and old.kind != new.kind and {old.kind, new.kind} & load_vocabulary().distinct:
         return False
     stated = [(getattr(old, name), getattr(new, name)) for name in _TELLING_APART]
     if any(None not in pair and pair[0] != pair[1] for pair in stated):

@@ -104,6 +104,8 @@ def _listed(text: str, start: int, item: re.Pattern[str], lead: re.Pattern[str] 
     end = start
     while match := item.match(text, start):
         code = re.sub(r"\s", "", match.group())
+        if codes and code[0].isdigit() and not codes[0][0].isdigit():
+            break  # "tầng I, 3 hạch"
         if codes and _RANGE.fullmatch(text, end, start):
             codes += _between(codes[-1], code)
         codes.append(code)
@@ -206,7 +208,8 @@ def _by_organ(span: Span, codes: list[str], organs: set[str]) -> Iterator[Coded]
         name = f"{number}{'R' if letter == 'p' else letter.upper()}"
         stations.setdefault((organ, side), []).append(name)
     if neck:
-        yield Coded(span, "neck", ",".join(dict.fromkeys(neck)))
+        # The axilla has levels, too (Berg).
+        yield Coded(span, "axilla" if "axilla" in organs and "neck" not in organs else "neck", ",".join(dict.fromkeys(neck)))
     for (organ, side), names in stations.items():
         yield Coded(span, organ, ",".join(dict.fromkeys(names)), side)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 Span = tuple[int, int]
 
-_NUMBER = r"\d{1,3}(?:\s?[.,]\s?\d{1,2})?"
+_NUMBER = r"\d{1,3}(?!\d)(?:\s?[.,]\s?\d{1,2})?"
 _TIMES = r"\s*[x×*]\s*"
 _UNIT = r"\s*(?:mm|cm|milimet|centimet|mi li mét|xăng ti mét|xen ti mét)(?![\w³²])(?!\s*[3²³])"
 _SIZE = re.compile(
@@ -23,7 +24,8 @@ _SUV = re.compile(
     rf"\b(?:s\.?u\.?[vl]|svu|usv)\.?"
     rf"(?:[\s_-]*(?P<kind>max|amx|mxa|mã|mac|maximum|tối đa|cực đại|cao nhất|lbm|bw|mean|peak|avg|tb|trung bình|min))?"
     rf"(?:[\s/_-]*(?:lbm|bw|sul|max|\(?g/ml\)?))?"
-    rf"(?P<of>\s+(?:của|tại|ở|vùng|of)\s[^\d.,;()]{{1,40}}?)?(?P<gap>[\s:;=~≈#(><≥≤]*)"
+    rf"(?P<of>\s+(?:(?:của|tại|ở|vùng|phần|bên|thì|of)\s[^\d.,;()]{{1,40}}?|hiện(?: tại| nay)?|nay|lần này"
+    rf"|(?:sau|lúc)(?: tiêm)? \d{{1,3}} phút))?(?P<gap>[\s:;=~≈#(><≥≤]*)"
     rf"(?:(?:từ|là|đạt|khoảng|lên tới|lên đến|tới|đến|cao nhất|lớn nhất|đo được|lần lượt|bằng|tương ứng|trên|of|is"
     rf"|up to|các|ở mức|dao động|nhất|about|approximately)[\s:=~≈]*)*"
     rf"(?P<values>{_NUMBER}(?:\s*(?:-|–|đến|tới|và|,(?=\s+\d)|/|to|and)\s*(?:suv\s*max\s*)?{_NUMBER}{_NO_UNIT})*)"
@@ -38,10 +40,12 @@ _LENGTH = re.compile(r"\b(?:dài|đoạn|length)\b[^,;()\d]*$")
 _CHANGE = re.compile(
     rf"\btừ\s+{_NUMBER}(?:\s*(?:mm|cm))?(?:{_TIMES}{_NUMBER})*(?:\s*(?:mm|cm))?\s*(?:xuống|lên|giảm|thành|còn|tăng|→|->|=>)(?:\s+còn)?"
 )
+_CHANGED = re.compile(rf"\s*(?:→|->|=>|xuống|lên)(?: còn)?\s*({_NUMBER})")
 _CLAUSE_END = re.compile(r"[;()]|,(?!\d)")
 _LIST_END = re.compile(r"[;)]")
 _TIMES_SIGN = re.compile(r"[x×*]")
 _CM_BELOW = 10.0
+_ONE_BREATH = len(" và ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ def find_uptakes(text: str, yardstick: re.Pattern[str] | None = None) -> list[Up
         )
         if match["kind"] in _OTHER_SUV or of_background:
             continue
-        values = tuple(_number(value) for value in re.findall(_NUMBER, match["values"]))
+        later = _CHANGED.match(text, match.end())
+        values = tuple(_number(value) for value in re.findall(_NUMBER, later[1] if later else match["values"]))
         found.append(Uptake(match.span(), values))
     return found
 
@@ -129,7 +134,7 @@ def find_sizes(text: str) -> list[Size]:
         unit = match["unit"] or ""
         if not unit and not _SIZE_WORD.search(before):
             continue
-        if _NOT_A_SIZE.search(before):
+        if _NOT_A_SIZE.search(before) or _CHANGED.match(text, match.end()):
             continue
         written = match["numbers"]
         parts = _TIMES_SIGN.split(written)
@@ -170,8 +175,14 @@ def earlier_spans(text: str, earlier: re.Pattern[str], today: re.Pattern[str]) -
 
 
 def measures_of(sizes: list[Size], uptakes: list[Uptake]) -> Measures:
-    """Return the measures of one lesion: the first size that is no length of a segment, the first SUVmax."""
+    """Return the measures of one lesion: the first size that is no length of a segment, the first SUVmax.
+
+    Of sizes told in one breath ("28 x 18 mm và 34 x 30 mm") it is the largest.
+    """
     size = next((one for one in sizes if not one.length), sizes[0] if sizes else None)
+    for one, other in pairwise(sizes):
+        if one is size and 1 < other.span[0] - one.span[1] <= _ONE_BREATH and max(other.mm) > max(one.mm):
+            size = other
     suv_max = max(uptakes[0].values) if uptakes else None
     return Measures(size.mm if size else (), suv_max, suv_max is not None or (size is not None and not size.bound))
 

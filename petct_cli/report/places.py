@@ -59,18 +59,20 @@ class Places:
         distinct = {side for span, side in self.sides if not self.reached(span) and span[0] < self.opinion}
         return distinct.pop() if len(distinct) == 1 else None
 
-    def of_lesion(self, heads: Sequence[Mention], nearby: bool = False) -> list[Position]:
+    def of_lesion(self, heads: Sequence[Mention], nearby: bool = False, until: int | None = None) -> list[Position]:
         """Return the places of the lesion itself, given the words that call it a lesion.
 
         Where a lesion reaches and what it is compared with are not its places; `nearby`, where nothing else tells its
-        place, takes what it lies beside.
+        place, takes what it lies beside. `until` leaves out what is named from there on.
         """
         sided = self._with_sides()
         free = [one for one in sided if not self.reached(one.span)]
         if nearby and not free:
             beside = min((reach.span for reach in self.reaches if not reach.invasion), default=(0, len(self.text)))
-            free = [one for one in sided if beside[0] < one.span[0] < beside[1] and not self._grown_into(one)]
+            free = [one for one in sided if beside[0] < one.span[0] < beside[1] and not self._invasion_of(one)]
         chosen = [one for one in free if one.span[0] < self.opinion] or free
+        if until is not None:
+            chosen = [one for one in chosen if one.span[0] < until]
         positions = [self._position(one, heads) for one in chosen]
         return self._precise(positions)
 
@@ -84,10 +86,14 @@ class Places:
         return tuple(dict.fromkeys(organ for organ in organs if organ not in own | wide))
 
     def _grown_into(self, one: _Named) -> bool:
-        """Whether the last that is said before a place is that the lesion grows into it."""
+        """Whether the last that is said of a place is that the lesion grows into it."""
+        last = self._invasion_of(one)
+        return last is not None and not last.denied
+
+    def _invasion_of(self, one: _Named) -> Reach | None:
         over = [reach for reach in self.reaches if reach.span[0] < one.span[0] < reach.span[1]]
         last = max(over, key=lambda reach: reach.span[0], default=None)
-        return last is not None and last.invasion and not last.denied
+        return last if last is not None and last.invasion else None
 
     def reached(self, span: Span) -> bool:
         """Whether `span` is where the lesion grows to or what it lies beside."""
@@ -150,7 +156,10 @@ class Places:
             if own[index] is None and self._may_share(index) and _SAME_LIST.fullmatch(between):
                 own[index] = own[index + 1]
         lone = self.lone_side() if not any(own) else None
-        return [one._replace(side=side or lone) for one, side in zip(self.named, own, strict=True)]
+        return [
+            one if one.side == (side or lone) else one._replace(side=side or lone)
+            for one, side in zip(self.named, own, strict=True)
+        ]
 
     def _may_share(self, index: int) -> bool:
         """Whether a place may take the side of the next: one that has no sides does not ("xương ức, sườn phải")."""
@@ -178,6 +187,7 @@ def _says_better(one: Position, other: Position) -> bool:
 
 
 _NEAR = 40
+_COMMA = re.compile(r",(?!\d)")
 _PARENTHESIS = re.compile(r"\([^)]*\)")
 _SAME_LIST = re.compile(r"[\s,]*(?:và|hoặc|hay|and)?[^.;:()\d]{0,24}")
 
@@ -214,14 +224,15 @@ def find_positions(
         named = [one._replace(part=one.part or parts.get(one.span)) for one in named]
     named.sort(key=lambda one: (one.span[0], -one.span[1]))
     joined = _join(text, named, words)
+    heads = tuple(one.span for one in terms if one.term.kind)
     return Places(
         text=text,
         named=tuple(joined),
         sides=tuple(_find_sides(text, words, places)),
-        reaches=tuple(_find_reaches(raw or text, words)),
+        reaches=tuple(_find_reaches(raw or text, words, heads)),
         opinion=cue.start() if (cue := words.cues["opinion"].search(text)) else len(text),
         words=words,
-        heads=tuple(one.span for one in terms if one.term.kind),
+        heads=heads,
     )
 
 
@@ -252,7 +263,9 @@ def _join(text: str, named: Sequence[_Named], words: Vocabulary) -> list[_Named]
         elif one.adjunct and organs and organ not in organs and len(organs) == 1 and one.level is None:
             organ = next(iter(organs))
         level = segment_name(one.level, organ) if one.level and organ in ("liver", "lung") else one.level
-        settled.append(one._replace(organ=organ, level=level, adjunct=False))
+        if (one.organ, one.level, one.adjunct) != (organ, level, False):
+            one = one._replace(organ=organ, level=level, adjunct=False)
+        settled.append(one)
     return settled
 
 
@@ -310,11 +323,22 @@ def _find_sides(text: str, words: Vocabulary, places: Sequence[Mention]) -> list
     return sorted(sides)
 
 
-def _find_reaches(text: str, words: Vocabulary) -> list[Reach]:
+def _find_reaches(text: str, words: Vocabulary, heads: Sequence[Span]) -> list[Reach]:
     reaches: list[Reach] = []
     until = words.cues["invasion_until"]
+    passive = list(words.cues["grown_into"].finditer(text))
+    for match in passive:
+        begin = max(text.rfind(mark, 0, match.start()) for mark in ";:")
+        called = [end for start, end in heads if begin < start < match.start()]
+        if called:
+            comma = _COMMA.search(text, called[-1], match.start())
+            begin = comma.start() if comma else match.start()
+        denied = words.cues["denied"].search(text, 0, match.start()) is not None
+        reaches.append(Reach((begin, match.end()), True, denied))
     for invasion, name in ((True, "invasion"), (False, "beside")):
         for match in words.cues[name].finditer(text):
+            if any(one.start() <= match.start() < one.end() for one in passive):
+                continue
             stop = until.search(text, match.end())
             denied = words.cues["denied"].search(text, 0, match.start()) is not None
             reaches.append(Reach((match.start(), stop.start() if stop else len(text)), invasion, denied))

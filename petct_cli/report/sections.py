@@ -272,7 +272,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 def _add_span(text: str, start: int, end: int, spans: list[tuple[int, int]]) -> None:
     part = text[start:end]
     stripped = part.strip()
-    if stripped and any(c.isalnum() for c in stripped):
+    if stripped and (stripped[0].isalnum() or any(c.isalnum() for c in stripped)):
         lead = len(part) - len(part.lstrip())
         spans.append((start + lead, start + lead + len(stripped)))
     elif stripped and spans:

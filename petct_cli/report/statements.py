@@ -14,7 +14,7 @@ from typing import Literal
 
 from petct_cli.report.clauses import Sentence, by_physiology, findings, within, without_absent
 from petct_cli.report.measures import Measures, Size, Uptake, earlier_spans, find_sizes, find_uptakes
-from petct_cli.report.places import Position, find_positions
+from petct_cli.report.places import Places, Position, find_positions
 from petct_cli.report.spelling import mend
 from petct_cli.report.vocabulary import WORD, Mention, Term, Vocabulary, load_vocabulary
 
@@ -41,7 +41,7 @@ class Statement:
     side
         Side where no place was understood.
     refers_back
-        Speaks of the largest of what the sentence before has told.
+        Speaks of the largest of what the sentence before has told, or says of it only where it grows into.
     """
 
     span: Span
@@ -80,6 +80,10 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
     if words.cues["advice"].search(text) and not sizes and not uptakes:
         return ()
     mentions = tuple(words.mentions(text, tokens if offsets is None else None))
+    if label := words.cues["label"].match(text):
+        # The heading is the place where nothing more precise is named.
+        elsewhere = any(one.term.organ and one.span[0] > label.end() for one in mentions)
+        mentions = tuple(one for one in mentions if one.span[0] > label.end() or not elsewhere)
     whole = Sentence(text, text, words, mentions, sizes, uptakes)
     stated: list[Statement] = []
     for start, end, natural in by_physiology(whole):
@@ -100,9 +104,21 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
             finding = _read(part, first, last, earlier)
             if finding is not None:
                 stated.append(finding)
+    stated = _one_each(stated, uptakes) if words.cues["respectively"].search(text) else stated
     if offsets is None:
         return tuple(stated)
     return tuple(replace(one, span=(offsets[one.span[0]], offsets[one.span[1]])) for one in stated)
+
+
+def _one_each(stated: list[Statement], uptakes: Sequence[Uptake]) -> list[Statement]:
+    """Give each finding its SUVmax where all of them are told at the end ("..., SUVmax lần lượt 2,9 và 7,6")."""
+    values = uptakes[-1].values if uptakes else ()
+    if len(stated) < 2 or len(values) != len(stated) or any(at.suv_max is not None for one in stated[:-1] for at in one.at):
+        return stated
+    return [
+        replace(one, at=tuple(replace(at, suv_max=value) for at in one.at))
+        for one, value in zip(stated, values, strict=True)
+    ]
 
 
 _DIGIT = re.compile(r"\d")
@@ -131,27 +147,32 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
     kind = _kind(heads, text, places.opinion, words)
     measures = part.measures(start, end)
     fdg = _fdg(text, start, earlier, words)
-    positions = places.of_lesion(heads)
+    positions = _of_all(places, heads, text, words)
     if kind is None and start > 0 and _STARTS_WITH_PLACE.match(text) and measures and part.before.kind:
         kind = part.before.kind
-        positions = places.of_lesion([Mention((0, 0), Term(kind=kind))])
-    if kind is None and not measures.suv_max and fdg != "increased":
+        positions = _same_side(places.of_lesion([Mention((0, 0), Term(kind=kind))]), part.before.positions)
+    if not positions and words.cues["others"].search(raw):
+        return None
+    grown = [reach for reach in places.reaches if reach.invasion]
+    only_grows = bool(grown) and not measures and fdg is None and not positions and not part.before.positions
+    if not only_grows and not measures and _is_denied(raw, fdg, words):
+        return None
+    if kind is None and not measures.suv_max and fdg != "increased" and not only_grows:
         part.before.positions = positions or part.before.positions
         return None
     if not positions and part.before.positions and (kind != "node" or part.before.kind == "node"):
         positions = _inherited(part.before.positions, places.lone_side())
     elif positions:
         part.before.positions = positions
-    else:
+    elif not only_grows:
         positions = places.of_lesion(heads, nearby=True)
     vague = kind in (None, "mass") or kind in words.generic or kind in words.attributes
-    if not positions and vague and not measures:
+    if not positions and (vague or (kind == "node" and fdg is None)) and not measures and not only_grows:
         return None
-    if not positions and kind in words.generic and kind != "lesion" and fdg is None:
+    if not positions and kind in words.generic and kind != "lesion" and fdg is None and not only_grows:
         return None
     part.before.kind = kind
     count = _count(heads, text, words)
-    grown = [reach for reach in places.reaches if reach.invasion]
     return Statement(
         span=(start + len(raw) - len(raw.lstrip(" ,;.")), _stripped_end(part.text, start, end)),
         at=_measured(positions, part, start, end, measures),
@@ -162,8 +183,34 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
         count=count,
         invasion=("yes" if any(not reach.denied for reach in grown) else "no") if grown else None,
         invades=places.invaded(),
-        refers_back=start == 0 and words.cues["back_reference"].search(raw.strip()) is not None,
+        refers_back=only_grows or (start == 0 and words.cues["back_reference"].search(raw.strip()) is not None),
     )
+
+
+def _of_all(places: Places, heads: Sequence[Mention], text: str, words: Vocabulary) -> list[Position]:
+    """Return the places of a finding; where the largest of several is, is in the place of them all."""
+    positions = places.of_lesion(heads)
+    largest = next((one.span[0] for one in heads if words.cues["largest"].match(text[one.span[1] :])), 0)
+    if len(positions) < 2 or not largest:
+        return positions
+    before = places.of_lesion(heads, until=largest)
+    organs = {one.organ for one in before}
+    return [one for one in positions if one in before or one.organ not in organs] or positions
+
+
+def _is_denied(raw: str, fdg: str | None, words: Vocabulary) -> bool:
+    """Whether all that is said of a finding without measures is that it is not there, or of normal size."""
+    if words.cues["not_there"].search(raw):
+        return True
+    return fdg is None and words.cues["normal"].search(raw) is not None
+
+
+def _same_side(positions: list[Position], before: Sequence[Position]) -> list[Position]:
+    """Give places without a side that of the finding before where they are of its organ ("nhóm II trái, nhóm V")."""
+    sides = {one.side for one in before}
+    side = sides.pop() if len(sides) == 1 else None
+    organs = {one.organ for one in before}
+    return [replace(one, side=side) if one.side is None and one.organ in organs else one for one in positions]
 
 
 # A further finding of what was named before, at another place: "và phân thùy 8 KT 2,6 cm", "bên trái 9 mm".
@@ -209,6 +256,9 @@ _RAISED = re.compile(r"tăng|cường|.*(?:tăng|mạnh|cao)$|increas|intens|hyp
 def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> Literal["increased", "none"] | None:
     """Return what is said of uptake first, of another day aside; less than before is not none."""
     less = [match.span() for match in words.cues["less_than_before"].finditer(text)]
+    if earlier:  # with another day told, it is a change
+        lessened = words.cues["lessened"]
+        less += [match.span() for match in words.cues["no_uptake"].finditer(text) if lessened.match(match.group())]
     denied = [
         match.span()
         for match in words.cues["no_uptake"].finditer(text)
@@ -224,6 +274,7 @@ def _fdg(text: str, start: int, earlier: Sequence[Span], words: Vocabulary) -> L
     return "none" if denied else None
 
 
+_MORE_DIGITS = re.compile(r"(?:[\d./x-]|\d,)\s*$")
 _COUNTED = re.compile(r"(\b\d{1,2}|\w+)\s+(?:ổ\s+|hình ảnh\s+|cái\s+)?$")
 
 
@@ -236,7 +287,7 @@ def _count(heads: Sequence[Mention], text: str, words: Vocabulary) -> int | None
         if match is None or words.cues["largest"].search(text[head.span[1] :]):
             continue
         number = match[1]
-        if re.search(r"[\d.,x/-]\s*$", text[: match.start(1)]):
+        if _MORE_DIGITS.search(text, max(0, match.start(1) - 4), match.start(1)):
             continue
         if number in words.counts:
             return words.counts[number]

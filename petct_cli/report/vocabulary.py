@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from petct_cli.report.cues import Cue
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
 
 WORD = re.compile(r"\d+/\d+|\d+|[^\W\d_]+(?:-(?=[^\W\d_]))?|[^\w\s]")
@@ -29,12 +30,15 @@ class Term:
         For a place: the organ and its part. A part alone ("upper third") has no organ, or a usual one.
     adjunct
         A part that belongs to whatever organ stands next to it.
+    place_words
+        How many of the last words of a kind name its place, too ("viêm phổi").
     """
 
     kind: str | None = None
     organ: str | None = None
     part: str | None = None
     adjunct: bool = False
+    place_words: int = 0
 
 
 IGNORED = Term()
@@ -49,12 +53,14 @@ class Mention(NamedTuple):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Terms by their first word, longest first, and patterns over canonical text (`normalise.fold`).
+    """Terms by their first two words, longest first, and patterns over canonical text (`normalise.fold`).
 
     Attributes
     ----------
+    meanings
+        All words -> meaning.
     terms
-        First word -> (all words, meaning), the longest first.
+        First word -> second word -> (all words, meaning), the longest first; the empty word is for what has no second.
     phrases
         Every run of words that is worth being spelt right, for `petct_cli.report.spelling`.
     unsafe
@@ -62,17 +68,19 @@ class Vocabulary:
     """
 
     lang: str
-    terms: Mapping[str, Sequence[tuple[tuple[str, ...], Term]]]
+    meanings: Mapping[tuple[str, ...], Term]
+    terms: Mapping[str, Mapping[str, Sequence[tuple[tuple[str, ...], Term]]]]
     phrases: tuple[tuple[str, ...], ...]
     unsafe: frozenset[str]
-    cues: Mapping[str, re.Pattern[str]]
-    levels: Mapping[str, re.Pattern[str]]
+    cues: Mapping[str, Cue]
+    levels: Mapping[str, Cue]
     counts: Mapping[str, int]
     sides: re.Pattern[str]
     side_begins: re.Pattern[str]
-    not_a_side: re.Pattern[str]
+    not_a_side: Cue
     generic: frozenset[str]
     attributes: frozenset[str]
+    distinct: frozenset[str]
     paired: frozenset[str]
     narrower: Mapping[str, frozenset[str]]
     sites: Mapping[str, str]
@@ -88,24 +96,30 @@ class Vocabulary:
         mentions: list[Mention] = []
         after = 0
         for index, word in enumerate(words):
-            candidates = self.terms.get(word)
-            if candidates is None or index < after:
+            by_next = self.terms.get(word)
+            if by_next is None or index < after:
                 continue
-            for term, meaning in candidates:
+            following = words[index + 1] if index + 1 < len(words) else ""
+            for term, meaning in by_next.get(following) or by_next[""]:
                 size = len(term)
                 if size == 1 or tuple(words[index : index + size]) == term:
                     after = index + size
                     if meaning is not IGNORED:
                         mentions.append(Mention((found[index].start(), found[after - 1].end()), meaning))
-                    if size > 1 and meaning.kind and self._begins_longer(words, after - 1):
+                    if meaning.place_words:
+                        after -= meaning.place_words
+                    elif size > 1 and meaning.kind and self._begins_longer(words, after - 1):
                         after -= 1  # "gãy xương đùi": a break of the femur
                     break
         return mentions
 
     def _begins_longer(self, words: list[str], index: int) -> bool:
+        by_next = self.terms.get(words[index])
+        if by_next is None or index + 1 == len(words):
+            return False
         return any(
             len(term) > 1 and meaning.organ and tuple(words[index : index + len(term)]) == term
-            for term, meaning in self.terms.get(words[index], ())
+            for term, meaning in by_next.get(words[index + 1], ())
         )
 
 
@@ -134,13 +148,40 @@ def _terms(table: Mapping[str, Any]) -> dict[tuple[str, ...], Term]:
     terms: dict[tuple[str, ...], Term] = {}
     for kind, wordings in table["heads"].items():
         terms |= {words: Term(kind=kind) for wording in wordings for words in _spellings(wording)}
-    terms |= {words: meaning for wording, meaning in _place_terms(table) for words in _spellings(wording)}
+    places = {words: meaning for wording, meaning in _place_terms(table) for words in _spellings(wording)}
+    # "vùng cổ" is "cổ": longer than that, it would hide "cổ tử cung".
+    terms |= {words: meaning for words, meaning in places.items() if words[0] != "vùng" or places.get(words[1:]) != meaning}
+    everywhere = frozenset(table["roles"]["everywhere"])
+    for words, meaning in terms.items():
+        if meaning.kind:
+            tails = (terms.get(words[at:], IGNORED) for at in range(1, len(words)))
+            named = [tail.organ is not None and not tail.adjunct and tail.organ not in everywhere for tail in tails]
+            if any(named):
+                terms[words] = replace(meaning, place_words=len(words) - 1 - named.index(True))
     terms |= {words: IGNORED for wording in table["ignored"]["terms"] for words in _spellings(wording)}
     return terms
 
 
+def _by_two_words(
+    terms: Mapping[tuple[str, ...], Term],
+) -> dict[str, dict[str, list[tuple[tuple[str, ...], Term]]]]:
+    table: dict[str, dict[str, list[tuple[tuple[str, ...], Term]]]] = {}
+    for words, meaning in sorted(terms.items(), key=lambda item: (-len(item[0]), item[0])):
+        by_next = table.setdefault(words[0], {"": []})
+        by_next.setdefault(words[1] if len(words) > 1 else "", []).append((words, meaning))
+    for by_next in table.values():
+        for following, found in by_next.items():
+            if following:
+                found += by_next[""]
+    return table
+
+
 def _pattern(written: str) -> re.Pattern[str]:
-    return re.compile(unify_tone_marks(compose(written)))
+    return re.compile(_canonical(written))
+
+
+def _canonical(written: str) -> str:
+    return unify_tone_marks(compose(written))
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -152,24 +193,23 @@ def load_vocabulary(lang: str = "vi") -> Vocabulary:
     """Read and compile the vocabulary of `lang` (``vi`` or ``en``)."""
     table = {**_read("anatomy"), **_read(f"vocabulary_{lang}")}
     terms = _terms(table)
-    by_first: dict[str, list[tuple[tuple[str, ...], Term]]] = {}
-    for words, meaning in sorted(terms.items(), key=lambda item: (-len(item[0]), item[0])):
-        by_first.setdefault(words[0], []).append((words, meaning))
     sides = table["sides"]
     spelt = [words for wording in table["spelling"]["words"] for words in _spellings(wording)]
     return Vocabulary(
         lang=lang,
-        terms=by_first,
+        meanings=terms,
+        terms=_by_two_words(terms),
         phrases=tuple(dict.fromkeys([*spelt, *terms])),
         unsafe=frozenset(table["spelling"]["unsafe"]),
-        cues={name: _pattern(pattern) for name, pattern in table["cues"].items()},
-        levels={name: _pattern(pattern) for name, pattern in table["levels"].items()},
+        cues={name: Cue(_canonical(pattern)) for name, pattern in table["cues"].items()},
+        levels={name: Cue(_canonical(pattern)) for name, pattern in table["levels"].items()},
         counts=table["counts"],
         sides=_pattern("|".join(f"(?P<{side}>{sides[side]})" for side in ("bilateral", "right", "left"))),
         side_begins=_pattern(sides["begins"]),
-        not_a_side=_pattern(sides["not_a_side"]),
+        not_a_side=Cue(_canonical(sides["not_a_side"])),
         generic=frozenset(table["roles"]["generic"]),
         attributes=frozenset(table["roles"]["attribute"]),
+        distinct=frozenset(table["roles"]["distinct"]),
         paired=frozenset(table["roles"]["paired"]),
         narrower={organ: frozenset(parts) for organ, parts in table["narrower"].items()},
         sites=table["sites"],
