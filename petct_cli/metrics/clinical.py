@@ -88,8 +88,8 @@ class ClinicalF1Family(Family):
         defined = scorable > 0
         return np.asarray(np.where(defined, 200 * tp / np.where(defined, tp + fp + scorable, 1), np.nan))
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[_START[metric] + _SCORABLE])
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[_START[metric] + _SCORABLE])
 
     def signature(self, metric: str, sums: Floats) -> str:
         asked = "+".join(F1_ATTRIBUTES[metric])

@@ -147,8 +147,8 @@ class ClinicalErrorFamily(Family):
         defined = bottom > 0
         return np.asarray(np.where(defined, factor * top / np.where(defined, bottom, 1), np.nan))
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[list(_RATIOS[metric][2])].sum())
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[list(_RATIOS[metric][2])].sum())
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES[metric].format(

@@ -176,8 +176,8 @@ class Family(ABC):
         """Return `metric` of sums (..., columns); NaN where it is not defined. One row scores one sample."""
 
     @abstractmethod
-    def size(self, metric: str, sums: Floats) -> int:
-        """Return what the metric is over: samples, or matched lesions."""
+    def size(self, metric: str, sums: Floats) -> float:
+        """Return what the metric is over: samples, or matched lesions; of a mean over several orders, their mean."""
 
     @abstractmethod
     def signature(self, metric: str, sums: Floats) -> str:

@@ -95,10 +95,10 @@ class SiteFamily(Family):
         spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
         return _ratio(n * xy - x * y, np.where((n >= _MIN_PAIRS) & (spread > 1e-9), np.sqrt(spread), 0))
 
-    def size(self, metric: str, sums: Floats) -> int:
+    def size(self, metric: str, sums: Floats) -> float:
         if metric == "site_f1":
-            return int(sums[_SAMPLES]) if sums[_TP] + sums[_FN] > 0 else 0
-        return int(sums[_SIZE if metric.startswith("size") else _SUV])
+            return float(sums[_SAMPLES]) if sums[_TP] + sums[_FN] > 0 else 0.0
+        return float(sums[_SIZE if metric.startswith("size") else _SUV])
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES["r" if metric.endswith("_r") else metric]
@@ -113,7 +113,7 @@ class SiteFamily(Family):
             "truth_from_reference": float(sums[_SAMPLES] - sums[_FROM_TRUTH]),
         }
         if metric != "site_f1":
-            return {"matched_sites": tp, "measured_in_both": float(self.size(metric, sums)), **truth}
+            return {"matched_sites": tp, "measured_in_both": self.size(metric, sums), **truth}
         precision = 100 * tp / (tp + fp) if tp + fp else 0.0
         recall = 100 * tp / (tp + fn) if tp + fn else 0.0
         return {"tp": tp, "fp": fp, "fn": fn, "precision": precision, "recall": recall, **truth}

@@ -197,9 +197,9 @@ class VqaFamily(Family):
         start = _START[metric]
         return _ratio(sums[..., start + 1], sums[..., start])
 
-    def size(self, metric: str, sums: Floats) -> int:
+    def size(self, metric: str, sums: Floats) -> float:
         start = _START.get(metric)
-        return int(sums[:6].sum() if start is None else sums[start])
+        return float(sums[:6].sum() if start is None else sums[start])
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES[metric]

@@ -89,8 +89,7 @@ class Emitter:
         gains = {} if true_rows is None else self._gains(family, self.patients.sums(true_rows, chosen), by_patient)
         for metric in only or family.metrics():
             value = float(family.value(metric, sums))
-            # A mean over several shuffles has parts of matches: what there is any of, there is one of.
-            n = family.size(metric, np.ceil(sums))
+            n = _whole(family.size(metric, sums))
             counts = {**family.counts(metric, sums), **(extra or {}), **gains.get(metric, {})}
             ci95 = None if drawn is None else interval(family.value(metric, drawn))
             signature = family.signature(metric, sums) + (f"|{note}" if note else "")
@@ -150,6 +149,11 @@ class Emitter:
         return ScoreRecord(**fields)
 
 
+def _whole(size: float) -> int:
+    """Return what a metric is over as a number: of a mean over several orders, what there is any of, there is one of."""
+    return math.ceil(round(size, _DIGITS))
+
+
 def _signature(signature: str, resampler: Resampler | None) -> str:
     if resampler is not None:
         signature += f"|ci:bootstrap-patients-{resampler.resamples}|seed:{resampler.seed}"
@@ -207,7 +211,7 @@ def comparisons(
                 "system": pair.system,
                 "against": pair.against,
                 "difference": rounded(difference) if defined else None,
-                "n": family.size(metric, sums) if defined else 0,
+                "n": _whole(family.size(metric, sums)) if defined else 0,
                 "higher_is_better": family.higher_is_better(metric),
                 "provenance": [stamp],
             }

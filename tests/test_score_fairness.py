@@ -1,0 +1,59 @@
+"""What must not change a score of ``petct score``, and what must not gain one: counting, gaming, small data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.samples import lines
+
+REPORTS = (
+    "Nốt thùy trên phổi phải 12 mm, tăng chuyển hóa FDG (SUVmax 4,2).",
+    "Phổi bình thường. Hạch nách trái 10 mm.",
+    "Khối gan 30 mm, tăng chuyển hóa FDG. Hạch cổ phải 9 mm, SUVmax 3,1.",
+    "Không thấy bất thường.",
+    "Nốt phổi trái 8 mm. Hạch trung thất tăng chuyển hóa FDG.",
+)
+
+
+def reports(number: int = 23) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"r{n}",
+            "patient": f"p{n}",
+            "region": "chest",
+            "reference": REPORTS[n % 5],
+            "hypothesis": REPORTS[(n * 3 + n // 5) % 5],
+        }
+        for n in range(number)
+    ]
+
+
+def questions(number: int = 23) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"q{n}",
+            "patient": f"p{n}",
+            "region": "chest",
+            "task": "vqa",
+            "question": "Có hạch nách không?",
+            "reference": ("Có.", "Không.")[n % 2],
+            "hypothesis": ("Có.", "Không.", "Hình ảnh.")[n % 3],
+        }
+        for n in range(number)
+    ]
+
+
+def scored(petct: Any, records: list[dict[str, Any]], *options: str) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """Return the scores over all by metric and control."""
+    done = petct("score", "--bootstrap", "20", *options, stdin=lines(*records))
+    assert done.code == 0, done.stderr
+    return {(one["metric"], one.get("control")): one for one in done.records if not one.get("group")}
+
+
+def test_shuffling_scores_as_many_as_the_true_order(petct: Any) -> None:
+    metrics = ("vqa_closed_accuracy", "vqa_macro_f1", "abnormal_accuracy", "f1_t", "bleu4")
+    scores = scored(petct, [*reports(), *questions()], "--metrics", ",".join(metrics))
+    for metric in metrics:
+        assert scores[metric, "shuffled"]["n"] == scores[metric, None]["n"], metric
