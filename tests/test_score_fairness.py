@@ -57,3 +57,15 @@ def test_shuffling_scores_as_many_as_the_true_order(petct: Any) -> None:
     scores = scored(petct, [*reports(), *questions()], "--metrics", ",".join(metrics))
     for metric in metrics:
         assert scores[metric, "shuffled"]["n"] == scores[metric, None]["n"], metric
+
+
+def test_words_that_name_no_type_state_none(petct: Any) -> None:
+    text = "Tổn thương gan phải 30 mm, tăng chuyển hóa FDG."
+    vague = [{"id": "a", "patient": "p", "reference": text, "hypothesis": text}]
+    f1 = scored(petct, vague, "--metrics", "f1_t,f1_tp")
+    assert f1["f1_t", None]["value"] is None, "unknown is never a match"
+    assert f1["f1_t", None]["counts"]["unstated_in_reference"] == 1
+    typed = [{**vague[0], "reference": text.replace("Tổn thương", "Khối")}]
+    assert scored(petct, typed, "--metrics", "f1_t")["f1_t", None]["value"] == 0
+    listed = {"reference_lesions": [{"kind": "lesion", "organ": "liver"}], "hypothesis_lesions": [{"kind": "lesion"}]}
+    assert scored(petct, [{"id": "a", **listed}], "--metrics", "f1_t")["f1_t", None]["value"] is None

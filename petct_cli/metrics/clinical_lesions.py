@@ -22,6 +22,8 @@ Place = tuple[str, str | None]
 Span = tuple[int, int]
 
 UPTAKE = ("increased", "none")
+UNTYPED = "lesion"
+"""The extractor's kind for words that name no type, such as "tổn thương": an unstated one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class ClinicalLesion:
     Attributes
     ----------
     kind
-        Type: a kind of the extractor's vocabulary (node, nodule, mass, ...); None when not stated.
+        Type: a kind of the extractor's vocabulary (node, nodule, mass, ...); None when not stated, `UNTYPED` included.
     places
         (organ, side) pairs in order, as `normal_places` gives them; empty when not stated.
     fdg
@@ -107,7 +109,7 @@ def by_finding(found: Iterable[ExtractedLesion]) -> Lesions:
 def _united(parts: Sequence[ExtractedLesion]) -> ClinicalLesion:
     spans = dict.fromkeys(span for part in parts for span in (part.span, *part.mentions))
     return ClinicalLesion(
-        kind=next((part.kind for part in parts if part.kind is not None), None),
+        kind=next((part.kind for part in parts if part.kind not in (None, UNTYPED)), None),
         places=normal_places((part.organ, part.side) for part in parts),
         fdg=next((part.fdg for part in parts if part.fdg in UPTAKE), None),
         size_mm=max((part.size_mm for part in parts if part.size_mm is not None), default=None),

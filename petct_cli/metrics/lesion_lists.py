@@ -14,7 +14,15 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from petct_cli.metrics.clinical_lesions import UPTAKE, ClinicalLesion, Lesions, Place, RuleExtractor, normal_places
+from petct_cli.metrics.clinical_lesions import (
+    UNTYPED,
+    UPTAKE,
+    ClinicalLesion,
+    Lesions,
+    Place,
+    RuleExtractor,
+    normal_places,
+)
 from petct_cli.report.measures import find_measures
 from petct_cli.report.normalise import fold
 from petct_cli.report.sites import load_sites
@@ -138,7 +146,8 @@ def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
     """Return the kinds and the organs and sites that the extractor knows, by their keys."""
     terms = [term for found in load_vocabulary().terms.values() for _, term in found]
     organs = {term.organ for term in terms if term.organ is not None}
-    return frozenset(term.kind for term in terms if term.kind is not None), frozenset({*organs, *load_sites()})
+    kinds = frozenset(term.kind for term in terms if term.kind not in (None, UNTYPED))
+    return kinds, frozenset({*organs, *load_sites()})
 
 
 def _of_words(kind: str, place: str) -> tuple[str | None, tuple[Place, ...]]:
