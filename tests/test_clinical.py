@@ -514,10 +514,12 @@ class FirstWord:
     """An extractor that fails on what it does not know, and remembers what it was asked."""
 
     asked: list[str] = field(default_factory=list, compare=False)
-    name: str = "first-word"
     version: str = "7"
 
-    def __call__(self, text: str) -> Lesions | None:
+    def name(self, lang: str) -> str:
+        return "first-word"
+
+    def __call__(self, text: str, lang: str) -> Lesions | None:
         self.asked.append(text)
         known = {"node": (lesion("node", NECK_R),), "nothing": ()}
         return known.get(text.split(maxsplit=1)[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
+from petct_cli.metrics.answers import places
+from petct_cli.metrics.lesion_lists import read_lesions
 from tests.samples import lines
 
 REPORTS = (
@@ -69,3 +69,26 @@ def test_words_that_name_no_type_state_none(petct: Any) -> None:
     assert scored(petct, typed, "--metrics", "f1_t")["f1_t", None]["value"] == 0
     listed = {"reference_lesions": [{"kind": "lesion", "organ": "liver"}], "hypothesis_lesions": [{"kind": "lesion"}]}
     assert scored(petct, [{"id": "a", **listed}], "--metrics", "f1_t")["f1_t", None]["value"] is None
+
+
+ENGLISH = "A 12 mm nodule in the right upper lobe with increased FDG uptake (SUVmax 4.2)."
+
+
+def test_english_is_read_with_its_own_words_on_both_sides(petct: Any) -> None:
+    metrics = "site_f1,f1_tpf,roi_f1_rules"
+    same = [{"id": "a", "patient": "p", "reference": ENGLISH, "hypothesis": ENGLISH}]
+    scores = scored(petct, same, "--metrics", metrics)
+    for metric in metrics.split(","):
+        assert scores[metric, None]["value"] == 100
+        assert "extractor:rules-en-" in scores[metric, None]["signature"]
+    other = {"id": "b", "patient": "q", "reference": REPORTS[0], "hypothesis": REPORTS[0]}
+    assert "rules-vi+rules-en-" in scored(petct, [*same, other], "--metrics", metrics)["f1_tpf", None]["signature"]
+    assert "rules-vi+rules-en-" in scored(petct, [*same, other], "--metrics", metrics)["site_f1", None]["signature"]
+    crossed = [{**same[0], "hypothesis": REPORTS[0]}]
+    assert scored(petct, crossed, "--metrics", "f1_tp")["f1_tp", None]["value"] == 0, "the reference says how to read"
+
+
+def test_english_lists_and_answers() -> None:
+    (nodule,) = read_lesions([{"type": "nodule", "position": "right upper lobe", "size": "12 mm"}]) or ()
+    assert (nodule.kind, nodule.places) == ("nodule", (("lung", "right"),))
+    assert places("In the right lung and the liver.", "en") == {("lung", "right"), ("liver", None)}

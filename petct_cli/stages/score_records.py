@@ -150,7 +150,7 @@ class Emitter:
 
 
 def _whole(size: float) -> int:
-    """Return what a metric is over as a number: of a mean over several orders, what there is any of, there is one of."""
+    """Return how much a metric is over; in a mean over several orders, what there is any of, there is one of."""
     return math.ceil(round(size, _DIGITS))
 
 
