@@ -92,3 +92,27 @@ def test_english_lists_and_answers() -> None:
     (nodule,) = read_lesions([{"type": "nodule", "position": "right upper lobe", "size": "12 mm"}]) or ()
     assert (nodule.kind, nodule.places) == ("nodule", (("lung", "right"),))
     assert places("In the right lung and the liver.", "en") == {("lung", "right"), ("liver", None)}
+
+
+def test_questions_are_no_reports(petct: Any) -> None:
+    metrics = "site_f1,f1_t,abnormal_accuracy,hallucinated_per_report,weighted_errors,roi_f1_rules"
+    alone = scored(petct, reports(), "--metrics", metrics)
+    among = scored(petct, [*reports(), *questions()], "--metrics", metrics)
+    for key in ((name, control) for name in metrics.split(",") for control in (None, "self", "other_patient")):
+        for what in ("value", "n", "ci95"):
+            assert among[key].get(what) == alone[key].get(what), (key, what)
+
+
+def test_what_the_reference_leaves_open_is_not_called_normal(petct: Any) -> None:
+    def accuracy(reference: str, hypothesis: str) -> tuple[float | None, float]:
+        record = {"id": "a", "patient": "p", "region": "chest", "reference": reference, "hypothesis": hypothesis}
+        found = scored(petct, [record], "--metrics", "abnormal_accuracy")["abnormal_accuracy", None]
+        return found["value"], found["counts"]["uptake_unstated"]
+
+    normal = "Không thấy bất thường."
+    assert accuracy("Khối phổi phải 50 mm.", normal) == (None, 1)
+    assert accuracy("Khối phổi phải 50 mm, không tăng chuyển hóa FDG.", normal) == (100, 0)
+    assert accuracy("Khối phổi phải 50 mm, SUVmax 9,1.", normal) == (0, 0)
+    bone = "Đặc xương đốt sống ngực D5, tăng chuyển hóa FDG (SUVmax 8)."
+    assert accuracy(bone, normal) == (0, 0), "the bones of the chest are told in the chest's report"
+    assert accuracy(bone, bone) == (100, 0)

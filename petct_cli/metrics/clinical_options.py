@@ -77,10 +77,12 @@ class LesionReader:
         """Return the lesions of a sample and the shared columns of its row.
 
         Lesions that came with the record go before its text, and a text before true lesions that know no types. The
-        sides are None where there is no reference, or where an extraction failed on either side: then nothing is
-        known, which is counted.
+        sides are None for a question, without a reference, and where an extraction failed on either side: then nothing
+        is known, which is counted.
         """
         shared = np.zeros(SHARED_COLUMNS)
+        if not item.is_report:
+            return None, shared
         lang = lesion_language(item, hypothesis)
         if item.reference_lesions is not None:
             true = item.reference_lesions.lesions
@@ -137,7 +139,7 @@ def shared_signature(options: ClinicalOptions, sums: Floats) -> str:
     languages = [VIETNAMESE] * bool(english < samples or not samples) + [ENGLISH] * bool(english)
     names = "+".join(dict.fromkeys(map(options.extractor.name, languages)))
     extractor = f"{names}-{options.extractor.version}"
-    return f"scope:{options.scope or 'all'}|truth:{true}|stated:{said}|extractor:{extractor}"
+    return f"over:reports|scope:{options.scope or 'all'}|truth:{true}|stated:{said}|extractor:{extractor}"
 
 
 def _from(samples: float, named: dict[str, float], otherwise: str) -> str:

@@ -69,6 +69,10 @@ class SiteFamily(Family):
 
     wanted: tuple[str, ...]
 
+    def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """Return all, unless there are only questions."""
+        return self.wanted if any(item.is_report for item in items) else ()
+
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         languages = [lesion_language(item, text) for item, text in zip(items, hypotheses, strict=True)]
         stated = [stated_facts(str(text), lang) for text, lang in zip(hypotheses, languages, strict=True)]
@@ -80,7 +84,7 @@ class SiteFamily(Family):
         """Return the rows for lesions that are given as facts."""
         rows = np.zeros((len(items), _COLUMNS))
         for row, item, given in zip(rows, items, stated, strict=True):
-            if item.truth is None and item.reference is None:
+            if not item.is_report or (item.truth is None and item.reference is None):
                 continue
             true = true_facts(item)
             mine, theirs = sites_of(given), sites_of(true)
@@ -116,7 +120,7 @@ class SiteFamily(Family):
         truth = "reference" if known == 0 else "lesions" if known == sums[_SAMPLES] else "mixed"
         english = sums[_ENGLISH]
         lang = VIETNAMESE if english == 0 else ENGLISH if english == sums[_SAMPLES] else f"{VIETNAMESE}+rules-{ENGLISH}"
-        return f"{own}|lesions:fdg-avid|extractor:rules-{lang}-{EXTRACTOR_VERSION}|truth:{truth}"
+        return f"{own}|over:reports|lesions:fdg-avid|extractor:rules-{lang}-{EXTRACTOR_VERSION}|truth:{truth}"
 
     def counts(self, metric: str, sums: Floats) -> dict[str, float]:
         tp, fp, fn = (float(sums[index]) for index in (_TP, _FP, _FN))
@@ -137,7 +141,9 @@ class SiteFamily(Family):
         """Yield the chance level, and always naming the site that is most frequent among the other patients."""
         if "site_f1" not in self.wanted:
             return
-        level = {"site_f1": math.nan if (chance := chance_f1(items)) is None else chance}
+        level = {
+            "site_f1": math.nan if (chance := chance_f1([one for one in items if one.is_report])) is None else chance
+        }
         yield FamilyControl("chance", ("site_f1",), values=level, note="chance:sum_p2/sum_p|by:group")
         rows = self.rows_of_facts(items, most_frequent_site(items, true_facts))
         yield FamilyControl("frequent_site", ("site_f1",), rows)
