@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from petct_cli.metrics.answers import places
 from petct_cli.metrics.lesion_lists import read_lesions
 from tests.samples import lines
@@ -116,3 +118,20 @@ def test_what_the_reference_leaves_open_is_not_called_normal(petct: Any) -> None
     bone = "Đặc xương đốt sống ngực D5, tăng chuyển hóa FDG (SUVmax 8)."
     assert accuracy(bone, normal) == (0, 0), "the bones of the chest are told in the chest's report"
     assert accuracy(bone, bone) == (100, 0)
+
+
+@pytest.mark.parametrize(
+    "hedged", ["Nốt phổi hai bên, tăng chuyển hóa FDG.", "Nốt phổi phải và gan, tăng chuyển hóa FDG."]
+)
+def test_two_places_for_one_are_none(petct: Any, hedged: str) -> None:
+    true = "Nốt phổi phải, tăng chuyển hóa FDG."
+    scores = scored(
+        petct,
+        [{"id": "a", "patient": "p", "reference": true, "hypothesis": hedged}],
+        "--metrics",
+        "f1_t,f1_tp,f1_tpf,laterality_errors,weighted_errors",
+    )
+    assert scores["f1_t", None]["value"] == 100
+    assert scores["f1_tp", None]["value"] == scores["f1_tpf", None]["value"] == 0
+    assert scores["weighted_errors", None]["value"] > 0
+    assert scores["laterality_errors", None]["value"] == (100 if "hai bên" in hedged else 0)

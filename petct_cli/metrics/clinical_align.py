@@ -91,7 +91,7 @@ def difference(true: ClinicalLesion, said: ClinicalLesion, tolerance: Tolerance)
     wrong, unsaid = [], []
     if true.places and not said.places:
         unsaid.append("place")
-    elif side == "wrong":
+    elif side in ("wrong", "partly"):
         wrong.append("side")
     elif true.places and position_share(true, said) < tolerance.overlap - 1e-9:
         wrong.append("place")

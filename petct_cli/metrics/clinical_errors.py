@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 _RATIOS: dict[str, tuple[float, tuple[int, ...], tuple[int, ...]]] = {
     "hallucinated_per_report": (1, (_SAID,), (SAMPLES,)),
     "omitted_per_report": (1, (_TRUE,), (SAMPLES,)),
-    "laterality_errors": (100, (_SIDE_WRONG,), (_SIDE,)),
+    "laterality_errors": (100, (_SIDE_WRONG, _SIDE_PARTLY), (_SIDE,)),
     "lesion_size_mae_mm": (1, (_SIZE_OFF,), (_SIZE,)),
     "lesion_size_within": (100, (_SIZE_WITHIN,), (_SIZE_STATED,)),
     "lesion_suv_mae": (1, (_SUV_OFF,), (_SUV,)),
@@ -212,7 +212,7 @@ _SIGNATURES = {
     "omitted_per_report": "omitted-lesions/report",
     "hallucinated_lesions": "share:hallucinated/stated-lesions",
     "hallucinated_per_report": "hallucinated-lesions/report",
-    "laterality_errors": "share:wrong-side/matched-with-a-side-in-both",
+    "laterality_errors": "share:wrong-or-partly-wrong-side/matched-with-a-side-in-both",
     "lesion_size_mae_mm": "mae:mm|size:largest-diameter",
     "lesion_size_within": "share:within-{size}/matched-with-a-true-size",
     "lesion_suv_mae": "mae:suvmax",
