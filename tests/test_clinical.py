@@ -755,7 +755,7 @@ def test_tolerance_and_severity_options(petct: Any, tmp_path: Path) -> None:
     assert "jaccard>=1" in strict["f1_tp", None]["signature"]
     own = tmp_path / "weights.toml"
     own.write_text("".join(f'[[rule]]\nerror = "{error}"\nweight = 8\n' for error in ERRORS))
-    weighed = run(petct, records, *names, "--severity", str(own))
+    weighed = run(petct, records, *names, "--tolerance", "position=0.5", "--severity", str(own))
     assert (usual["weighted_errors", None]["value"], weighed["weighted_errors", None]["value"]) == (0.5, 8)
     own_hash, other_hash = (
         one["weighted_errors", None]["provenance"][-1]["options_sha256"] for one in (usual, weighed)
