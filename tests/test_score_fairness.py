@@ -135,3 +135,33 @@ def test_two_places_for_one_are_none(petct: Any, hedged: str) -> None:
     assert scores["f1_tp", None]["value"] == scores["f1_tpf", None]["value"] == 0
     assert scores["weighted_errors", None]["value"] > 0
     assert scores["laterality_errors", None]["value"] == (100 if "hai bên" in hedged else 0)
+
+
+def test_the_template_of_few_patients_is_the_other_one_or_none(petct: Any) -> None:
+    for first in range(6):
+        two = [{**one, "patient": f"p{first + n}"} for n, one in enumerate(reports(2))]
+        alone = {**reports(3)[2], "region": "neck", "patient": "p99"}
+        scores = scored(petct, [*two, alone], "--metrics", "rouge1,site_f1")
+        for metric in ("rouge1", "site_f1"):
+            template = scores[metric, "template"]
+            assert template["value"] == scores[metric, "other_patient"]["value"], "each one's template is the other"
+            assert (template["n"], template["counts"]["without_template"]) == (2, 1)
+        assert scores["site_f1", "frequent_site"]["n"] == 2
+
+
+def test_the_template_of_answers_is_an_answer(petct: Any) -> None:
+    scores = scored(petct, questions(), "--metrics", "vqa_closed_accuracy")
+    assert scores["vqa_closed_accuracy", "template"]["counts"]["unparseable"] == 0
+
+
+def test_lesions_without_a_reference_are_no_miss_of_the_controls(petct: Any) -> None:
+    lung = [{"site": "lung", "side": "right", "suv_max": 4.0}]
+    records: list[dict[str, Any]] = [
+        {"id": f"t{n}", "patient": f"p{n}", "lesions": lung, "hypothesis": REPORTS[0]} for n in range(4)
+    ]
+    records[0]["reference"] = REPORTS[0]
+    scores = scored(petct, records, "--metrics", "site_f1")
+    assert scores["site_f1", None]["n"] == 4
+    assert (scores["site_f1", "self"]["value"], scores["site_f1", "self"]["n"]) == (100, 1)
+    other = scores["site_f1", "other_patient"]
+    assert (other["value"], other["n"], other["counts"]["without_partner"]) == (100, 1, 3)

@@ -145,7 +145,9 @@ class SiteFamily(Family):
             "site_f1": math.nan if (chance := chance_f1([one for one in items if one.is_report])) is None else chance
         }
         yield FamilyControl("chance", ("site_f1",), values=level, note="chance:sum_p2/sum_p|by:group")
-        rows = self.rows_of_facts(items, most_frequent_site(items, true_facts))
+        named = most_frequent_site(items, true_facts)
+        rows = self.rows_of_facts(items, [facts or () for facts in named])
+        rows[[facts is None for facts in named]] = 0
         yield FamilyControl("frequent_site", ("site_f1",), rows)
 
 
