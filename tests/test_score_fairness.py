@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from inspect import signature, unwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from petct_cli.commands.score import main
 from petct_cli.metrics.answers import places
 from petct_cli.metrics.lesion_lists import read_lesions
 from tests.samples import lines
@@ -165,3 +169,100 @@ def test_lesions_without_a_reference_are_no_miss_of_the_controls(petct: Any) -> 
     assert (scores["site_f1", "self"]["value"], scores["site_f1", "self"]["n"]) == (100, 1)
     other = scores["site_f1", "other_patient"]
     assert (other["value"], other["n"], other["counts"]["without_partner"]) == (100, 1, 3)
+
+
+def test_nothing_at_all_is_no_failed_extraction(petct: Any) -> None:
+    records: list[dict[str, Any]] = [
+        {"id": f"r{n}", "reference": REPORTS[0], "hypothesis": REPORTS[0]} for n in range(4)
+    ]
+    for record in records:
+        record["hypothesis_lesions"] = [{"kind": "nodule", "organ": "lung", "side": "right"}]
+    for silent in (None, {"error": "no text"}):
+        records[3] |= {"hypothesis": None, "hypothesis_lesions": silent}
+        f1 = scored(petct, records, "--metrics", "f1_tp")["f1_tp", None]
+        assert f1["value"] == pytest.approx(200 * 3 / 7), "whoever says nothing finds nothing"
+        assert (f1["n"], f1["counts"]["missing"], f1["counts"]["extraction_failed"]) == (4, 1, 0)
+
+
+def test_systems_with_different_true_lists_are_not_compared(petct: Any) -> None:
+    def of(system: str, organ: str) -> list[dict[str, Any]]:
+        true = {"reference_lesions": [{"kind": "mass", "organ": organ}]}
+        return [{"id": f"r{n}", "system": system, **true, "hypothesis": "Khối gan."} for n in range(3)]
+
+    done = petct("score", "--metrics", "f1_tp", "--no-controls", stdin=lines(*of("a", "liver"), *of("b", "spleen")))
+    assert not [one for one in done.records if one["type"] == "comparison"]
+    assert "different references" in done.stderr
+
+
+_CHANGES: dict[str, tuple[str, ...]] = {
+    "preset": ("--preset", "vimed"),
+    "as_written": ("--as-written", "tone"),
+    "tokens": ("--tokens", "pyvi"),
+    "patient_field": ("--patient-field", "region"),
+    "group_field": ("--group-field", "task"),
+    "scope": ("--scope", "chest"),
+    "tolerance": ("--tolerance", "position=0.7"),
+    "severity": ("--severity", "weights.toml"),
+    "bootstrap": ("--bootstrap", "21"),
+    "vqa_tolerance": ("--vqa-tolerance", "11"),
+    "seed": ("--seed", "1"),
+}
+"""Each option that changes numbers, with another value than its default."""
+
+_ELSEWHERE = {
+    "files": "what is scored",
+    "metrics": "the name of the score",
+    "system": "a name",
+    "reference_field": "what is scored",
+    "hypothesis_field": "what is scored",
+    "lesion_fields": "what is scored; lists are told from texts",
+    "controls": "which records there are",
+    "by_organ": "which records there are",
+    "per_sample": "which records there are",
+    "html": "output",
+    "append": "output",
+    "output": "output",
+    "shared": "what all commands have; the seed is above",
+    "bert_model": "tests/test_text_encoder.py",
+    "layer": "tests/test_text_encoder.py",
+    "extractor_url": "tests/test_endpoint.py",
+    "extractor_model": "tests/test_endpoint.py",
+    "extractor_cache": "where answers are kept",
+    "extractor_remote": "a permission",
+}
+
+
+def test_every_option_is_told_from_the_signature_or_named_here() -> None:
+    assert set(signature(unwrap(main)).parameters) | {"seed"} == {*_CHANGES, *_ELSEWHERE}
+
+
+@pytest.mark.parametrize("option", _CHANGES)
+def test_a_score_that_an_option_can_change_names_it(petct: Any, tmp_path: Path, option: str) -> None:
+    metrics = ("bleu4", "rougeL", "f1_tp", "weighted_errors", "lesion_suv_mae", "site_f1", "vqa_numeric")
+    numeric = [
+        {**one, "question": "Kích thước hạch là bao nhiêu mm?", "reference": "12 mm.", "hypothesis": f"{n} mm."}
+        for n, one in enumerate(questions(12))
+    ]
+    records = [*reports(12), *numeric]
+    text = files("petct_cli.metrics").joinpath("data/severity.toml").read_text("utf-8")
+    (tmp_path / "weights.toml").write_text(text.replace("weight = 1", "weight = 1.5"))
+    arguments = [str(tmp_path / word) if word.endswith(".toml") else word for word in _CHANGES[option]]
+    names = ",".join(metrics if option != "preset" else ("bleu4", "rougeL", "site_f1"))
+    usual = scored(petct, records, "--metrics", names)
+    changed = scored(petct, records, "--metrics", names, *arguments)
+    signatures = [
+        (one["signature"], changed[key]["signature"], {one["value"], changed[key]["value"]})
+        for key, one in usual.items()
+        if key in changed
+    ]
+    assert any(before != after for before, after, _ in signatures)
+    for before, after, values in signatures:
+        assert before != after or len(values) == 1, (before, values)
+
+
+def test_the_draw_of_the_controls_is_named_without_intervals(petct: Any) -> None:
+    one, other = (scored(petct, reports(), "--metrics", "rouge1", "--bootstrap", "0", "--seed", n) for n in "56")
+    for control in ("other_patient", "shuffled"):
+        assert one["rouge1", control]["signature"] != other["rouge1", control]["signature"]
+    tested = scored(petct, reports(), "--metrics", "rouge1")["rouge1", "shuffled"]
+    assert "|test:paired-randomisation-patients-20" in tested["signature"]

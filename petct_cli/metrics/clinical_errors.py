@@ -164,7 +164,7 @@ class ClinicalErrorFamily(Family):
             severity=f"{self.options.severity.name}@{self.options.severity.digest}",
         )
         if metric not in _BY_SCOPE:
-            own += f"|match:organ+node,most-then-most-alike|{self.options.tolerance.signature()}"
+            own += f"|match:organ+node,most-then-most-alike|{self.options.tolerance.signature(measures=True)}"
         return f"{own}|{shared_signature(self.options, sums)}"
 
     def counts(self, metric: str, sums: Floats) -> dict[str, float]:

@@ -52,9 +52,10 @@ class Tolerance:
     size: float = 0.2
     suv: float = 0.2
 
-    def signature(self) -> str:
-        """Return how positions are compared, as part of a signature."""
-        return f"position:organ+side,jaccard>={self.overlap:g}"
+    def signature(self, *, measures: bool = False) -> str:
+        """Return how positions are compared, and `measures` if asked for, as part of a signature."""
+        alike = f"|alike:size-{100 * self.size:g}%,suvmax-{100 * self.suv:g}%" if measures else ""
+        return f"position:organ+side,jaccard>={self.overlap:g}{alike}"
 
 
 def position_share(true: ClinicalLesion, said: ClinicalLesion) -> float:

@@ -237,7 +237,7 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             status = "without_truth"
         elif record.error is not None:
             status = "failed"
-        elif hypothesis is None and lesions[1] is None:
+        elif hypothesis is None and (lesions[1] is None or lesions[1].lesions is None):
             status = "missing"
         identity = record.id or str(len(found.read))
         found.with_ids = found.with_ids and bool(record.id)
@@ -287,7 +287,9 @@ def with_promised_lesions(system: SystemInput) -> SystemInput:
     def filled(item: Item, status: Status) -> Item:
         empty = status == "failed" or (status == "missing" and texts)
         true_lesions = item.reference_lesions or (LesionList(None) if true else None)
-        said_lesions = item.hypothesis_lesions or (LesionList(() if empty else None) if said else None)
+        said_lesions = item.hypothesis_lesions
+        if said and (said_lesions is None or said_lesions.lesions is None):
+            said_lesions = LesionList(() if empty else None)
         return replace(item, reference_lesions=true_lesions, hypothesis_lesions=said_lesions)
 
     read = [(filled(item, status), status) for item, status in system.read]

@@ -99,7 +99,8 @@ def _value(found: float) -> float | None:
 def _truth_of(item: Item) -> list[Any]:
     lesions = None if item.truth is None else [list(vars(fact).values()) for fact in item.truth]
     given = listed(item.reference_lesions)
-    return [item.id, item.patient, item.group, item.reference, lesions, given, item.question, item.asked]
+    asked = [item.task, item.question, item.asked]
+    return [item.id, item.patient, item.group, item.reference, lesions, given, *asked]
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class ScoreRun:
 
     @cached_property
     def _resampler(self) -> Resampler:
-        return Resampler(self.options.resamples, self.options.seed)
+        field = self.options.fields.patient
+        return Resampler(self.options.resamples, self.options.seed, "patients" if field == "patient" else field)
 
     def samples(self) -> Iterator[SampleScore]:
         """Yield the samples of all systems."""
@@ -172,12 +174,19 @@ class ScoreRun:
             yield from comparisons(family, sums, self._resampler, stamp)
 
     def _controls(self, emit: Emitter, system: ScoredSystem) -> Iterator[ScoreRecord]:
-        from petct_cli.metrics.controls import exchange, shuffles, taken_from, templates
+        from petct_cli.metrics.controls import FOLDS, exchange, shuffles, taken_from, templates
         from petct_cli.metrics.stock import STOCK_RULE, without_stock
 
         items = system.input.items
         orders = [exchange(items, self.options.seed, order) for order in range(shuffles(items))]
         alone = [index for index, other in enumerate(orders[0]) if other is None]
+        within = f"within:{self.options.fields.groups()[0]}"
+        drawn = f"seed:{self.options.seed}|{within}"
+        notes = {
+            "template": f"template:cross-fit-{FOLDS}-folds|{within}",
+            "other_patient": f"partner-{drawn}",
+            "self": "",
+        }
         made_from_truth: dict[str, Callable[[], Sequence[str | None]]] = {
             "template": lambda: templates(items),
             "other_patient": lambda: taken_from(orders[0], [item.right_answer for item in items]),
@@ -188,7 +197,7 @@ class ScoreRun:
         for control, texts in made_from_truth.items():
             for place, (rows, without) in enumerate(self._rows_from_truth(system, control, texts)):
                 extra = {lack: without} if (lack := _LACKING.get(control)) else None
-                yield from emit.scores(system.families[place], rows, control=control, extra=extra)
+                yield from emit.scores(system.families[place], rows, control=control, extra=extra, note=notes[control])
         partners = {"without_partner": float(len(alone))}
         hypotheses = [item.answer for item in items]
         for family in system.families:
@@ -197,7 +206,12 @@ class ScoreRun:
             # Without another patient in its group a text has no order to lose: it stands on neither side.
             shuffled[alone], true[alone] = 0, 0
             yield from emit.scores(
-                family, shuffled, control="shuffled", true_rows=true, extra=partners, note=f"shuffles:{len(orders)}"
+                family,
+                shuffled,
+                control="shuffled",
+                true_rows=true,
+                extra=partners,
+                note=f"shuffles:{len(orders)}|shuffle-{drawn}",
             )
         stock = without_stock(items)
         found = {
@@ -214,7 +228,7 @@ class ScoreRun:
                     )
         for family in system.families:
             for own in family.controls(items):
-                yield from emit.family_control(family, own, system.rows(family))
+                yield from emit.family_control(family, own, system.rows(family), within)
 
     def _rows_from_truth(
         self, system: ScoredSystem, control: str, texts: Callable[[], Sequence[str | None]]
