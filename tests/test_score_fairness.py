@@ -7,6 +7,7 @@ from inspect import signature, unwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from petct_cli.commands.score import main
@@ -266,3 +267,39 @@ def test_the_draw_of_the_controls_is_named_without_intervals(petct: Any) -> None
         assert one["rouge1", control]["signature"] != other["rouge1", control]["signature"]
     tested = scored(petct, reports(), "--metrics", "rouge1")["rouge1", "shuffled"]
     assert "|test:paired-randomisation-patients-20" in tested["signature"]
+
+
+def test_a_metric_named_twice_is_scored_once(petct: Any) -> None:
+    done = petct("score", "--metrics", "bleu4,f1_t,bleu4", "--no-controls", stdin=lines(*reports(3)))
+    assert [one["metric"] for one in done.records] == ["bleu4", "f1_t"]
+
+
+def test_the_order_of_reports_and_questions_changes_nothing(petct: Any) -> None:
+    metrics = "bleu4,rougeL,chrf,meteor,cider_d,site_f1,f1_t,f1_tpf,weighted_errors,abnormal_accuracy,vqa_macro_f1"
+    records = [{**one, "region": ("chest", "neck")[n % 3 == 0]} for n, one in enumerate([*reports(), *questions()])]
+    turned = [records[index] for index in np.random.default_rng(1).permutation(len(records))]
+    one, other = (
+        petct("score", "--metrics", metrics, "--by-organ", "--bootstrap", "50", stdin=lines(*order)).records
+        for order in (records, turned)
+    )
+    by_id = {record["id"]: {**record, "provenance": None} for record in other}
+    assert by_id == {record["id"]: {**record, "provenance": None} for record in one}
+
+
+def test_telling_lesions_twice_or_everywhere_gains_nothing(petct: Any) -> None:
+    metrics = ("f1_t", "f1_tp", "f1_tpf", "site_f1", "roi_f1_rules", "abnormal_specificity")
+    usual = scored(petct, reports(), "--metrics", ",".join(metrics), "--no-controls")
+    everywhere = " ".join(
+        f"{kind} {organ}, kích thước 12 mm, tăng chuyển hóa FDG (SUVmax 4)."
+        for kind in ("Nốt", "Khối", "Hạch")
+        for organ in ("phổi hai bên", "gan", "lách", "trung thất", "nách hai bên", "cổ hai bên", "xương chậu hai bên")
+    )
+    for change in (lambda text: f"{text} {text}", lambda text: f"{text} {everywhere}"):
+        records = [{**one, "hypothesis": change(one["hypothesis"])} for one in reports()]
+        hedged = scored(petct, records, "--metrics", ",".join(metrics), "--no-controls")
+        for metric in metrics:
+            assert hedged[metric, None]["value"] <= usual[metric, None]["value"], metric
+    listed = [{"kind": "node", "organ": "neck", "side": "right"}]
+    for metric, value in (("f1_tp", 200 / 3), ("roi_f1_rules", 200 / 3), ("hallucinated_lesions", 50)):
+        twice = {"id": "a", "reference_lesions": listed, "hypothesis_lesions": listed * 2}
+        assert scored(petct, [twice], "--metrics", metric)[metric, None]["value"] == pytest.approx(value)
