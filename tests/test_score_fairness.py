@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from petct_cli.commands.score import main
+from petct_cli.core.records import AnyRecord
 from petct_cli.metrics.answers import places
+from petct_cli.metrics.controls import exchange
 from petct_cli.metrics.lesion_lists import read_lesions
+from petct_cli.stages.score_input import Fields, read_items
 from tests.samples import lines
 
 REPORTS = (
@@ -303,3 +306,28 @@ def test_telling_lesions_twice_or_everywhere_gains_nothing(petct: Any) -> None:
     for metric, value in (("f1_tp", 200 / 3), ("roi_f1_rules", 200 / 3), ("hallucinated_lesions", 50)):
         twice = {"id": "a", "reference_lesions": listed, "hypothesis_lesions": listed * 2}
         assert scored(petct, [twice], "--metrics", metric)[metric, None]["value"] == pytest.approx(value)
+
+
+def test_the_same_question_about_another_region_is_another_one() -> None:
+    records = [
+        AnyRecord.model_validate(
+            {
+                "id": f"{patient}/{region}",
+                "patient": patient,
+                "region": {"name": region},
+                "task": "vqa",
+                "question": {"kind": "yes_no", "answer": "yes"},
+                "reference": "Có.",
+                "hypothesis": "Có.",
+            }
+        )
+        for patient in "abcd"
+        for region in ("chest", "head_neck")
+    ]
+    items = read_items(records, Fields(group="task"), None)[None].items
+    assert {item.group for item in items} == {"vqa"}
+    for order in range(5):
+        for index, other in enumerate(exchange(items, 0, order)):
+            assert other is not None
+            assert items[other].patient != items[index].patient
+            assert items[other].id.partition("/")[2] == items[index].id.partition("/")[2]

@@ -131,7 +131,7 @@ def shuffles(items: Sequence[Item]) -> int:
 def _asked(item: Item) -> str:
     """Return what a question asks, however it is worded; empty for what is no question."""
     if item.asked is not None:
-        return repr([item.asked.get(key) for key in ("kind", "site", "side")])
+        return repr([item.asked.get(key) for key in ("region", "kind", "site", "side")])
     return DEFAULT(item.question or "")
 
 

@@ -244,7 +244,7 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
         if status == "without_truth" and record.error is not None:
             found.lost.add(identity)
         patient = _patient(value, fields.patient) or identity
-        groups = dict(_groups(value, fields, patient))
+        groups, asked = dict(_groups(value, fields, patient)), value.get("question")
         item = Item(
             id=identity,
             patient=patient,
@@ -255,7 +255,8 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             truth=truth,
             task=_text(value.get("task")),
             question=_question(value),
-            asked=asked if isinstance(asked := value.get("question"), Mapping) else None,
+            # "Is there a lesion?" is another question in another region.
+            asked={"region": _group_value(value, "region"), **asked} if isinstance(asked, Mapping) else None,
             reference_lesions=lesions[0],
             hypothesis_lesions=lesions[1] if record.error is None else None,
         )
