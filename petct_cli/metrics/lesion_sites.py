@@ -141,9 +141,8 @@ class SiteFamily(Family):
         """Yield the chance level, and always naming the site that is most frequent among the other patients."""
         if "site_f1" not in self.wanted:
             return
-        level = {
-            "site_f1": math.nan if (chance := chance_f1([one for one in items if one.is_report])) is None else chance
-        }
+        chance = chance_f1([item for item in items if item.is_report])
+        level = {"site_f1": math.nan if chance is None else chance}
         yield FamilyControl("chance", ("site_f1",), values=level, note="chance:sum_p2/sum_p|by:group")
         named = most_frequent_site(items, true_facts)
         rows = self.rows_of_facts(items, [facts or () for facts in named])

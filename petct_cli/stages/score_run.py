@@ -116,8 +116,8 @@ class ScoreRun:
 
     @cached_property
     def _resampler(self) -> Resampler:
-        field = self.options.fields.patient
-        return Resampler(self.options.resamples, self.options.seed, "patients" if field == "patient" else field)
+        unit = self.options.fields.patient
+        return Resampler(self.options.resamples, self.options.seed, "patients" if unit == "patient" else unit)
 
     def samples(self) -> Iterator[SampleScore]:
         """Yield the samples of all systems."""
