@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from petct_cli.metrics.controls import exchange, fold_of, most_frequent_site, shuffles, templates
+from petct_cli.metrics.controls import exchange, folds, most_frequent_site, shuffles, templates
 from petct_cli.metrics.families import Fact, Item
 from petct_cli.metrics.lesion_sites import SiteFamily, chance_f1, true_facts
 from petct_cli.metrics.registry import PRESETS
@@ -222,15 +222,15 @@ def test_the_template_is_made_without_the_patients_it_is_for() -> None:
     common = "Não bình thường. Tim bình thường."
     items = [item(n, f"{common} Nốt {n} mm.") for n in range(40)]
     chosen = templates(items)
-    by_fold = {fold_of(one.patient): text for one, text in zip(items, chosen, strict=True)}
+    by_fold = dict(zip(folds(items), chosen, strict=True))
     assert len(set(chosen)) <= 2
     assert by_fold.keys() == {0, 1}
-    assert all(common in text for text in chosen)
-    marked = [item(n, f"{common} Dấu {fold_of(f'p{n}')}.") for n in range(40)]
-    for one, text in zip(marked, templates(marked), strict=True):
-        assert f"Dấu {fold_of(one.patient)}" not in text
+    assert all(common in (text or "") for text in chosen)
+    marked = [item(n, f"{common} Dấu {fold}.") for n, fold in enumerate(folds(items))]
+    for fold, text in zip(folds(marked), templates(marked), strict=True):
+        assert f"Dấu {fold}" not in (text or "")
 
 
 def test_the_most_frequent_site() -> None:
     items = [item(n, None, truth=(LUNG,) if n % 4 else (LIVER,)) for n in range(40)]
-    assert {fact for facts in most_frequent_site(items, true_facts) for fact in facts} == {Fact("lung", "right")}
+    assert {fact for facts in most_frequent_site(items, true_facts) for fact in facts or ()} == {Fact("lung", "right")}

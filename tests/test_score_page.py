@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from html import escape, unescape
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -423,5 +423,5 @@ def test_the_published_outputs_show_no_image_signal(real_data: Path, tmp_path: P
     assert result.code == 0, result.stderr
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "<h1>Image signal: none</h1>" in text
-    assert escape("a template scores better on ROUGE-L") in text
+    assert re.search(r"a template scores better on [^<;]*ROUGE-L", text)
     assert text.count('<article class="case">') == 6

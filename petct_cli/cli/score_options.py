@@ -64,7 +64,7 @@ Tolerance = Annotated[
     str,
     typer.Option(
         metavar="NAME=SHARE,...",
-        help="What is the same still: position=0.5 (of all places named), size=20%, suv=20%.",
+        help="What is the same still: position=0.6 (of all places named), size=20%, suv=20%.",
         rich_help_panel=_LESIONS,
     ),
 ]

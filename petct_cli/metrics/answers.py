@@ -17,6 +17,8 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Literal
 
+from petct_cli.report.language import VIETNAMESE
+from petct_cli.report.lesions import LANGUAGES
 from petct_cli.report.measures import find_measures
 from petct_cli.report.normalise import TOKEN, fold
 from petct_cli.report.places import find_positions
@@ -78,8 +80,8 @@ def load_rules() -> _Rules:
     numbers = table["numbers"]
     words: dict[str, int] = {fold(word): value for word, value in numbers["words"].items()}
     any_word = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    terms = load_vocabulary().meanings.items()
-    heads = sorted({" ".join(words) for words, term in terms if term.kind}, key=len, reverse=True)
+    terms = [found for lang in LANGUAGES for found in load_vocabulary(lang).meanings.items()]
+    heads = sorted({" ".join(words) for words, term in terms if term.kind}, key=lambda one: (-len(one), one))
     return _Rules(
         kinds={kind: re.compile(pattern) for kind, pattern in table["kinds"].items()},
         polarity={name: re.compile(value) for name, value in table["polarity"].items() if isinstance(value, str)},
@@ -271,14 +273,14 @@ def count(text: str) -> int | None:
     return int(lone) if lone is not None and lone.is_integer() else None
 
 
-def places(text: str) -> Where:
-    """Return the (site or organ, side) pairs that an answer names, both sides as two; not what it denies."""
-    return _places(text)
+def places(text: str, lang: str = VIETNAMESE) -> Where:
+    """Return the (site or organ, side) pairs that an answer in `lang` names, both sides as two; not what it denies."""
+    return _places(text, lang)
 
 
 @lru_cache(maxsize=65536)
-def _places(text: str) -> Where:
-    rules, words = load_rules(), load_vocabulary()
+def _places(text: str, lang: str) -> Where:
+    rules, words = load_rules(), load_vocabulary(lang)
     found: set[tuple[str, str | None]] = set()
     for sentence in split_sentences(text):
         for clause in re.split(r";|\bnhưng\b|\btuy nhiên\b|\bmà\b|\bchỉ\b|\bbut\b", fold(sentence)):

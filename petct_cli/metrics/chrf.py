@@ -66,8 +66,8 @@ class ChrfFamily(Family):
         score = 100 * (1 + _BETA**2) * precision * recall / np.where(weighted > 0, weighted, 1)
         return np.asarray(np.where(sums[..., -1] > 0, score, np.nan), dtype=np.float64)
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[-1])
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[-1])
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = f"chrf:corpus|chars:{CHARACTER_ORDERS}|words:{WORD_ORDERS}|beta:{_BETA}|space:no|eff:yes"

@@ -40,8 +40,8 @@ class ClinicalF1Family(Family):
     options: ClinicalOptions
 
     def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
-        """Return all, unless there are only questions: their answers tell of few lesions."""
-        return () if all(item.task == "vqa" for item in items) else self.wanted
+        """Return all, unless there are only questions."""
+        return self.wanted if any(item.is_report for item in items) else ()
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         rows = np.zeros((len(items), _COLUMNS))
@@ -88,8 +88,8 @@ class ClinicalF1Family(Family):
         defined = scorable > 0
         return np.asarray(np.where(defined, 200 * tp / np.where(defined, tp + fp + scorable, 1), np.nan))
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[_START[metric] + _SCORABLE])
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[_START[metric] + _SCORABLE])
 
     def signature(self, metric: str, sums: Floats) -> str:
         asked = "+".join(F1_ATTRIBUTES[metric])
@@ -115,7 +115,7 @@ class ClinicalF1Family(Family):
     def detail(self, item: Item, hypothesis: str) -> dict[str, Any]:
         """Return the lesions of both sides, which is which, and the hits of each F1."""
         sides, shared = lesion_reader(self.options).read(item, hypothesis)
-        told = {"clinical": compared(sides, shared, self.options)}
+        told = {"clinical": compared(sides, shared, self.options)} if shared.any() else {}
         if sides is not None:
             agree = agreement(sides.true, sides.said, self.options.tolerance)
             found = {metric: count_f1(metric, sides.true, sides.said, agree) for metric in self.wanted}

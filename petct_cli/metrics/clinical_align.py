@@ -94,7 +94,7 @@ def difference(true: ClinicalLesion, said: ClinicalLesion, tolerance: Tolerance)
     elif side == "wrong":
         wrong.append("side")
     elif true.places and position_share(true, said) < tolerance.overlap - 1e-9:
-        wrong.append("place")
+        wrong.append("side" if side == "partly" else "place")
     for name, mine, theirs in (("type", true.kind, said.kind), ("fdg", true.fdg, said.fdg)):
         if mine is not None and mine != theirs:
             (unsaid if theirs is None else wrong).append(name)

@@ -14,7 +14,7 @@ import numpy as np
 
 from petct_cli.metrics.clinical_align import align, quality, side_of_pair, weighted_errors
 from petct_cli.metrics.clinical_detail import compared
-from petct_cli.metrics.clinical_lesions import ClinicalLesion, Lesions, scopes_of
+from petct_cli.metrics.clinical_lesions import Lesions, scopes_of
 from petct_cli.metrics.clinical_match import Floats, within
 from petct_cli.metrics.clinical_options import (
     SAMPLES,
@@ -54,14 +54,15 @@ if TYPE_CHECKING:
     _FALSE_ALARM,
     _OVERLOOKED,
     _NORMAL,
+    _UNDECIDED,
     _COLUMNS,
-) = range(SHARED_COLUMNS, SHARED_COLUMNS + 23)
+) = range(SHARED_COLUMNS, SHARED_COLUMNS + 24)
 
 # Metric -> (factor, the columns above and below the line, what it is over).
 _RATIOS: dict[str, tuple[float, tuple[int, ...], tuple[int, ...]]] = {
     "hallucinated_per_report": (1, (_SAID,), (SAMPLES,)),
     "omitted_per_report": (1, (_TRUE,), (SAMPLES,)),
-    "laterality_errors": (100, (_SIDE_WRONG,), (_SIDE,)),
+    "laterality_errors": (100, (_SIDE_WRONG, _SIDE_PARTLY), (_SIDE,)),
     "lesion_size_mae_mm": (1, (_SIZE_OFF,), (_SIZE,)),
     "lesion_size_within": (100, (_SIZE_WITHIN,), (_SIZE_STATED,)),
     "lesion_suv_mae": (1, (_SUV_OFF,), (_SUV,)),
@@ -78,6 +79,7 @@ _RATIOS: dict[str, tuple[float, tuple[int, ...], tuple[int, ...]]] = {
 _LESS_MATCHED = ("hallucinated_per_report", "omitted_per_report", "omitted_lesions", "hallucinated_lesions")
 _LOWER = (*_LESS_MATCHED, "laterality_errors", "lesion_size_mae_mm", "lesion_suv_mae", "weighted_errors")
 _BY_SCOPE = ("abnormal_accuracy", "abnormal_sensitivity", "abnormal_specificity")
+_SKELETON = "musculoskeletal"
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ class ClinicalErrorFamily(Family):
             row[:SHARED_COLUMNS] = shared
             if sides is not None:
                 self._count(row, sides)
-                for scope in self._scopes(item):
-                    _count_abnormal(row, sides, scope)
+                for scopes in self._scopes(item).values():
+                    _count_abnormal(row, sides, scopes)
         return rows
 
     def _count(self, row: Floats, sides: Sides) -> None:
@@ -116,11 +118,15 @@ class ClinicalErrorFamily(Family):
         row[_SAID] = len(sides.said) - (len(pairs) - matched)
         row[_WEIGHT] = weighted_errors(sides.true, sides.said, tolerance, self.options.severity)
 
-    def _scopes(self, item: Item) -> tuple[str, ...]:
-        """Return the regions that a sample is about: its own where it has one, else all; and of these the asked for."""
+    def _scopes(self, item: Item) -> dict[str, frozenset[str]]:
+        """Return the regions that a sample is about, its own where it has one, else all, with the scopes in them.
+
+        The text of a sample of one region tells of the bones in it, too (`petct_cli.dataset.samples.region_text`).
+        """
         own = item.group.rpartition("/")[2]
-        about = (own,) if own in known_scopes() else known_scopes()
-        return tuple(scope for scope in about if self.options.scope in (None, scope))
+        regional = own in known_scopes()
+        about = {own: {own, _SKELETON}} if regional else {one: {one} for one in known_scopes()}
+        return {name: frozenset(scopes) for name, scopes in about.items() if self.options.scope in (None, *scopes)}
 
     def parts(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Iterator[Part]:
         """Yield a part per scope, with what is normal and abnormal there."""
@@ -129,12 +135,13 @@ class ClinicalErrorFamily(Family):
             return
         read = lesion_reader(self.options).read_all(items, hypotheses)
         for scope in known_scopes():
-            about = [index for index, item in enumerate(items) if scope in self._scopes(item) and read[index][0]]
+            scopes = [self._scopes(item).get(scope) for item in items]
+            about = [index for index, known in enumerate(scopes) if known and read[index][0]]
             rows = np.zeros((len(about), _COLUMNS))
             for row, index in zip(rows, about, strict=True):
                 sides, row[:SHARED_COLUMNS] = read[index]
-                if sides is not None:
-                    _count_abnormal(row, sides, scope)
+                if sides is not None and (known := scopes[index]) is not None:
+                    _count_abnormal(row, sides, known)
             if about:
                 yield Part(f"scope:{scope}", metrics, tuple(about), rows)
 
@@ -147,8 +154,8 @@ class ClinicalErrorFamily(Family):
         defined = bottom > 0
         return np.asarray(np.where(defined, factor * top / np.where(defined, bottom, 1), np.nan))
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[list(_RATIOS[metric][2])].sum())
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[list(_RATIOS[metric][2])].sum())
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES[metric].format(
@@ -157,7 +164,7 @@ class ClinicalErrorFamily(Family):
             severity=f"{self.options.severity.name}@{self.options.severity.digest}",
         )
         if metric not in _BY_SCOPE:
-            own += f"|match:organ+node,most-then-most-alike|{self.options.tolerance.signature()}"
+            own += f"|match:organ+node,most-then-most-alike|{self.options.tolerance.signature(measures=True)}"
         return f"{own}|{shared_signature(self.options, sums)}"
 
     def counts(self, metric: str, sums: Floats) -> dict[str, float]:
@@ -170,6 +177,7 @@ class ClinicalErrorFamily(Family):
                 "false_alarms": number(_FALSE_ALARM),
                 "overlooked": number(_OVERLOOKED),
                 "normal_found": number(_NORMAL),
+                "uptake_unstated": number(_UNDECIDED),
             }
         else:
             told = {
@@ -195,7 +203,8 @@ class ClinicalErrorFamily(Family):
 
     def detail(self, item: Item, hypothesis: str) -> dict[str, Any]:
         """Return the lesions of both sides, which is which, and what is wrong."""
-        return {"clinical": compared(*lesion_reader(self.options).read(item, hypothesis), self.options)}
+        sides, shared = lesion_reader(self.options).read(item, hypothesis)
+        return {"clinical": compared(sides, shared, self.options)} if shared.any() else {}
 
 
 _SIGNATURES = {
@@ -203,7 +212,7 @@ _SIGNATURES = {
     "omitted_per_report": "omitted-lesions/report",
     "hallucinated_lesions": "share:hallucinated/stated-lesions",
     "hallucinated_per_report": "hallucinated-lesions/report",
-    "laterality_errors": "share:wrong-side/matched-with-a-side-in-both",
+    "laterality_errors": "share:wrong-or-partly-wrong-side/matched-with-a-side-in-both",
     "lesion_size_mae_mm": "mae:mm|size:largest-diameter",
     "lesion_size_within": "share:within-{size}/matched-with-a-true-size",
     "lesion_suv_mae": "mae:suvmax",
@@ -214,9 +223,9 @@ _SIGNATURES = {
         "|over:matched|form:RoIQ-of-2604.18145|not-the-papers-scores"
     ),
     "weighted_errors": "weights/report|severity:{severity}|within:size-{size},suvmax-{suv}",
-    "abnormal_accuracy": "accuracy:region-with-an-fdg-avid-lesion",
-    "abnormal_sensitivity": "sensitivity:region-with-an-fdg-avid-lesion",
-    "abnormal_specificity": "specificity:region-with-an-fdg-avid-lesion",
+    "abnormal_accuracy": "accuracy:region-with-an-fdg-avid-lesion|uptake-unstated-in-reference:out",
+    "abnormal_sensitivity": "sensitivity:region-with-an-fdg-avid-lesion|uptake-unstated-in-reference:out",
+    "abnormal_specificity": "specificity:region-with-an-fdg-avid-lesion|uptake-unstated-in-reference:out",
 }
 
 
@@ -228,17 +237,21 @@ def _count_measure(row: Floats, start: int, true: float | None, said: float | No
     row[[start + 2, start + 3]] += 1, within(true, said, share)
 
 
-def _count_abnormal(row: Floats, sides: Sides, scope: str) -> None:
-    true, said = _avid(sides.true, scope), _avid(sides.said, scope)
+def _count_abnormal(row: Floats, sides: Sides, scopes: frozenset[str]) -> None:
+    true, said = _avid(sides.true, scopes), _avid(sides.said, scopes)
+    if true is None:
+        row[_UNDECIDED] += 1
+        return
     column = (_ABNORMAL if said else _OVERLOOKED) if true else (_FALSE_ALARM if said else _NORMAL)
     row[column] += 1
 
 
-def _avid(lesions: Lesions, scope: str) -> bool:
-    def counts(one: ClinicalLesion) -> bool:
-        return one.fdg == "increased" and scope in scopes_of(one)
-
-    return any(map(counts, lesions))
+def _avid(lesions: Lesions, scopes: frozenset[str]) -> bool | None:
+    """Whether a lesion there takes up FDG; None where there are some and of none the uptake is stated to be so."""
+    there = [one for one in lesions if not scopes.isdisjoint(scopes_of(one))]
+    if any(one.fdg == "increased" or (one.fdg is None and one.suv_max is not None) for one in there):
+        return True
+    return None if any(one.fdg is None for one in there) else False
 
 
 def error_family(wanted: tuple[str, ...], options: MetricOptions) -> ClinicalErrorFamily:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from petct_cli.metrics.families import Fact
+from petct_cli.report.language import VIETNAMESE
 from petct_cli.report.lesions import EXTRACTOR_VERSION, ExtractedLesion, extract_lesions
 from petct_cli.report.vocabulary import load_vocabulary
 
@@ -22,6 +23,8 @@ Place = tuple[str, str | None]
 Span = tuple[int, int]
 
 UPTAKE = ("increased", "none")
+UNTYPED = "lesion"
+"""The extractor's kind for words that name no type, such as "tổn thương": an unstated one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class ClinicalLesion:
     Attributes
     ----------
     kind
-        Type: a kind of the extractor's vocabulary (node, nodule, mass, ...); None when not stated.
+        Type: a kind of the extractor's vocabulary (node, nodule, mass, ...); None when not stated, `UNTYPED` included.
     places
         (organ, side) pairs in order, as `normal_places` gives them; empty when not stated.
     fdg
@@ -72,27 +75,29 @@ Lesions = tuple[ClinicalLesion, ...]
 class Extractor(Protocol):
     """What reads the lesions that a text states; `name` and `version` belong in the signature of the scores."""
 
-    @property
-    def name(self) -> str:
-        """Return what it is called."""
+    def name(self, lang: str) -> str:
+        """Return what it is called where it reads texts in `lang`."""
 
     @property
     def version(self) -> str:
         """Return which version of it this is: the same name and version find the same lesions in the same text."""
 
-    def __call__(self, text: str) -> Lesions | None:
-        """Return the lesions that `text` states, or None where the extraction failed."""
+    def __call__(self, text: str, lang: str) -> Lesions | None:
+        """Return the lesions that `text`, in `lang`, states, or None where the extraction failed."""
 
 
 @dataclass(frozen=True)
 class RuleExtractor:
     """The deterministic extractor of `petct_cli.report.lesions`; it never fails."""
 
-    name: str = "rules-vi"
     version: str = EXTRACTOR_VERSION
 
-    def __call__(self, text: str) -> Lesions:
-        return by_finding(extract_lesions(text))
+    def name(self, lang: str) -> str:
+        """Return the name with the language, of which it has the vocabulary."""
+        return f"rules-{lang}"
+
+    def __call__(self, text: str, lang: str = VIETNAMESE) -> Lesions:
+        return by_finding(extract_lesions(text, lang))
 
 
 def by_finding(found: Iterable[ExtractedLesion]) -> Lesions:
@@ -107,7 +112,7 @@ def by_finding(found: Iterable[ExtractedLesion]) -> Lesions:
 def _united(parts: Sequence[ExtractedLesion]) -> ClinicalLesion:
     spans = dict.fromkeys(span for part in parts for span in (part.span, *part.mentions))
     return ClinicalLesion(
-        kind=next((part.kind for part in parts if part.kind is not None), None),
+        kind=next((part.kind for part in parts if part.kind not in (None, UNTYPED)), None),
         places=normal_places((part.organ, part.side) for part in parts),
         fdg=next((part.fdg for part in parts if part.fdg in UPTAKE), None),
         size_mm=max((part.size_mm for part in parts if part.size_mm is not None), default=None),

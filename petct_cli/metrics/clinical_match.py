@@ -43,18 +43,19 @@ class Tolerance:
     ----------
     overlap
         Positions: least share of the places of both that both name (Jaccard, above 0 to 1). A side that the reference
-        does not state is not asked for.
+        does not state is not asked for. Above one half, whoever names two places or both sides for one hits nothing.
     size, suv
         Largest difference of diameters and of SUVmax, as a share of the true one.
     """
 
-    overlap: float = 0.5
+    overlap: float = 0.6
     size: float = 0.2
     suv: float = 0.2
 
-    def signature(self) -> str:
-        """Return how positions are compared, as part of a signature."""
-        return f"position:organ+side,jaccard>={self.overlap:g}"
+    def signature(self, *, measures: bool = False) -> str:
+        """Return how positions are compared, and `measures` if asked for, as part of a signature."""
+        alike = f"|alike:size-{100 * self.size:g}%,suvmax-{100 * self.suv:g}%" if measures else ""
+        return f"position:organ+side,jaccard>={self.overlap:g}{alike}"
 
 
 def position_share(true: ClinicalLesion, said: ClinicalLesion) -> float:

@@ -19,7 +19,9 @@ from petct_cli.metrics.clinical_lesions import (
 )
 from petct_cli.metrics.clinical_match import Floats, Tolerance, in_order
 from petct_cli.metrics.families import Item, Said
+from petct_cli.metrics.lesion_language import lesion_language
 from petct_cli.metrics.severity import Severity, default_severity
+from petct_cli.report.language import ENGLISH, VIETNAMESE
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class ClinicalOptions:
 
 
 # What every row of a clinical family begins with.
-SAMPLES, FAILED_TRUE, FAILED_SAID, TRUE_LISTED, TRUE_FACTS, SAID_LISTED = range(6)
-SHARED_COLUMNS = 6
+SAMPLES, FAILED_TRUE, FAILED_SAID, TRUE_LISTED, TRUE_FACTS, SAID_LISTED, ENGLISH_TEXTS = range(7)
+SHARED_COLUMNS = 7
 
 
 @dataclass(frozen=True)
@@ -69,21 +71,24 @@ class LesionReader:
 
     def __init__(self, options: ClinicalOptions) -> None:
         self.options = options
-        self._read: dict[str, Lesions | None] = {}
+        self._read: dict[tuple[str, str], Lesions | None] = {}
 
     def read(self, item: Item, hypothesis: str) -> tuple[Sides | None, Floats]:
         """Return the lesions of a sample and the shared columns of its row.
 
         Lesions that came with the record go before its text, and a text before true lesions that know no types. The
-        sides are None where there is no reference, or where an extraction failed on either side: then nothing is
-        known, which is counted.
+        sides are None for a question, without a reference, and where an extraction failed on either side: then nothing
+        is known, which is counted.
         """
         shared = np.zeros(SHARED_COLUMNS)
+        if not item.is_report:
+            return None, shared
+        lang = lesion_language(item, hypothesis)
         if item.reference_lesions is not None:
             true = item.reference_lesions.lesions
             shared[TRUE_LISTED] = 1
         elif item.reference is not None:
-            true = self._of_text(item.reference)
+            true = self._of_text(item.reference, lang)
         elif item.truth is not None:
             true = of_facts(item.truth)
             shared[TRUE_FACTS] = 1
@@ -93,24 +98,26 @@ class LesionReader:
             said = hypothesis.given.lesions
             shared[SAID_LISTED] = 1
         else:
-            said = self._of_text(hypothesis)
+            said = self._of_text(hypothesis, lang)
         shared[FAILED_TRUE], shared[FAILED_SAID] = true is None, said is None
         if true is None or said is None:
             shared[[TRUE_LISTED, TRUE_FACTS, SAID_LISTED]] = 0
             return None, shared
         if shared[TRUE_FACTS]:
             said = tuple(map(at_sites, said))
-        shared[SAMPLES] = 1
+        shared[SAMPLES], shared[ENGLISH_TEXTS] = 1, lang == ENGLISH
         return Sides(self._counted(true), self._counted(said)), shared
 
     def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
         """Return `read` of each."""
         return [self.read(item, hypothesis) for item, hypothesis in zip(items, hypotheses, strict=True)]
 
-    def _of_text(self, text: str) -> Lesions | None:
-        if text not in self._read:
-            self._read[text] = self.options.extractor(text) if text else ()
-        return self._read[text]
+    def _of_text(self, text: str, lang: str) -> Lesions | None:
+        # What has one name for all languages reads a text alike whatever the language of its partner.
+        key = self.options.extractor.name(lang), text
+        if key not in self._read:
+            self._read[key] = self.options.extractor(text, lang) if text else ()
+        return self._read[key]
 
     def _counted(self, lesions: Lesions) -> Lesions:
         scope = self.options.scope
@@ -128,8 +135,11 @@ def shared_signature(options: ClinicalOptions, sums: Floats) -> str:
     samples = sums[SAMPLES]
     true = _from(samples, {"lesion-list": sums[TRUE_LISTED], "lesions": sums[TRUE_FACTS]}, "reference")
     said = _from(samples, {"lesion-list": sums[SAID_LISTED]}, "hypothesis")
-    extractor = f"{options.extractor.name}-{options.extractor.version}"
-    return f"scope:{options.scope or 'all'}|truth:{true}|stated:{said}|extractor:{extractor}"
+    english = sums[ENGLISH_TEXTS]
+    languages = [VIETNAMESE] * bool(english < samples or not samples) + [ENGLISH] * bool(english)
+    names = "+".join(dict.fromkeys(map(options.extractor.name, languages)))
+    extractor = f"{names}-{options.extractor.version}"
+    return f"over:reports|scope:{options.scope or 'all'}|truth:{true}|stated:{said}|extractor:{extractor}"
 
 
 def _from(samples: float, named: dict[str, float], otherwise: str) -> str:

@@ -24,47 +24,58 @@ _FREQUENT = (0.5, 0.3)
 _MOST_SHUFFLES, _SHUFFLED_TEXTS = 10, 10_000
 
 
-def fold_of(patient: str) -> int:
-    """Return the fold of a patient, the same everywhere."""
-    return hashlib.sha256(patient.encode()).digest()[0] % FOLDS
+def folds(items: Sequence[Item]) -> list[int]:
+    """Return the fold of each item: the patients of its group, in an order of no meaning, by turns.
+
+    So there are two folds as soon as there are two patients.
+    """
+    patients: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        patients[item.group].add(item.patient)
+    fold = {
+        (group, patient): rank % FOLDS
+        for group, found in patients.items()
+        for rank, patient in enumerate(sorted(found, key=lambda patient: (_hash(patient), patient)))
+    }
+    return [fold[item.group, item.patient] for item in items]
 
 
 def by_group_and_fold(items: Sequence[Item]) -> dict[tuple[str, int], list[int]]:
     """Return the indices of the items that a control for (group, fold) may learn from: those of the other folds."""
     learn: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
+    for index, (item, own) in enumerate(zip(items, folds(items), strict=True)):
         for fold in range(FOLDS):
-            if fold != fold_of(item.patient):
+            if fold != own:
                 learn[item.group, fold].append(index)
     return learn
 
 
-def templates(items: Sequence[Item]) -> list[str]:
+def templates(items: Sequence[Item]) -> list[str | None]:
     """Return for each item the constant text that scores best on the references of the other fold's patients.
 
     Candidates per group are the most common reference, the sentences that stand in at least half (or 30 %) of the
-    references, and single references; the one with the highest mean ROUGE-1 among them is taken. A template is made
-    from 2,000 references at most, drawn by hash.
+    references, and single references; the one with the highest mean ROUGE-1 among them is taken. Of answers to
+    questions only whole ones are: "Yes. No." is none. A template is made from 2,000 references at most, drawn by hash.
+    None where no other patient of the group has a reference.
     """
-    chosen = {
-        key: _best_template([reference for index in indices if (reference := items[index].reference)])
-        for key, indices in by_group_and_fold(items).items()
-    }
-    return [chosen.get((item.group, fold_of(item.patient)), "") for item in items]
+    chosen = {}
+    for key, indices in by_group_and_fold(items).items():
+        found = [reference for index in indices if (reference := items[index].reference)]
+        if found:
+            chosen[key] = _best_template(found, joined=all(items[index].is_report for index in indices))
+    return [chosen.get((item.group, fold)) for item, fold in zip(items, folds(items), strict=True)]
 
 
 def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _best_template(found: Sequence[str]) -> str:
-    if not found:
-        return ""
+def _best_template(found: Sequence[str], *, joined: bool) -> str:
     references = sorted(found, key=_hash)[:_LEARN_FROM] if len(found) > _LEARN_FROM else sorted(found, key=_hash)
     common = Counter(references)
     distinct = list(common)
     candidates = [max(distinct, key=lambda text: (common[text], _hash(text)))]
-    candidates += [text for text in _frequent_sentences(references) if text]
+    candidates += [text for text in _frequent_sentences(references) if text] if joined else []
     candidates += distinct[:_CANDIDATES]
     judges = [DEFAULT.tokens(text) for text in references[:_JUDGES]]
 
@@ -92,15 +103,21 @@ def _frequent_sentences(references: Sequence[str]) -> list[str]:
     return [" ".join(wording[key] for key in in_order if seen[key] >= share * len(references)) for share in _FREQUENT]
 
 
-def most_frequent_site(items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]) -> list[tuple[Fact, ...]]:
-    """Return for each item the one (site, side) that is most frequent among the other fold's patients of its group."""
+def most_frequent_site(
+    items: Sequence[Item], facts: Callable[[Item], tuple[Fact, ...]]
+) -> list[tuple[Fact, ...] | None]:
+    """Return for each item the one (site, side) that is most frequent among the other fold's patients of its group.
+
+    None where there are no other patients.
+    """
     chosen: dict[tuple[str, int], tuple[Fact, ...]] = {}
     for key, indices in by_group_and_fold(items).items():
         counts = Counter(pair for index in indices for pair in {(fact.site, fact.side) for fact in facts(items[index])})
+        chosen[key] = ()
         if counts:
             site, side = min(counts, key=lambda pair: (-counts[pair], pair[0], pair[1] or ""))
             chosen[key] = (Fact(site, side),)
-    return [chosen.get((item.group, fold_of(item.patient)), ()) for item in items]
+    return [chosen.get((item.group, fold)) for item, fold in zip(items, folds(items), strict=True)]
 
 
 def shuffles(items: Sequence[Item]) -> int:
@@ -114,7 +131,7 @@ def shuffles(items: Sequence[Item]) -> int:
 def _asked(item: Item) -> str:
     """Return what a question asks, however it is worded; empty for what is no question."""
     if item.asked is not None:
-        return repr([item.asked.get(key) for key in ("kind", "site", "side")])
+        return repr([item.asked.get(key) for key in ("region", "kind", "site", "side")])
     return DEFAULT(item.question or "")
 
 
@@ -158,6 +175,6 @@ def exchange(items: Sequence[Item], seed: int, order: int = 0) -> list[int | Non
     return partner
 
 
-def taken_from(partner: Sequence[int | None], texts: Sequence[str | None]) -> list[str]:
-    """Return the texts of the partners, empty without one."""
-    return ["" if index is None or (text := texts[index]) is None else text for index in partner]
+def taken_from(partner: Sequence[int | None], texts: Sequence[str | None]) -> list[str | None]:
+    """Return the texts of the partners, None without one."""
+    return [None if index is None else texts[index] for index in partner]

@@ -14,9 +14,8 @@ class EndpointLesions:
 
     extractor: EndpointExtractor
 
-    @property
-    def name(self) -> str:
-        """What scores call it."""
+    def name(self, lang: str) -> str:
+        """Return what scores call it, whatever the language."""
         return self.extractor.name
 
     @property
@@ -24,7 +23,7 @@ class EndpointLesions:
         """Model, prompt and parameters."""
         return self.extractor.version
 
-    def __call__(self, text: str) -> Lesions | None:
-        """Return the lesions that `text` states, None where the extraction failed."""
+    def __call__(self, text: str, lang: str) -> Lesions | None:
+        """Return the lesions that `text` states, None where the extraction failed; the model sees the language."""
         found = self.extractor.lesions(text)
         return None if found is None else by_finding(found)

@@ -97,6 +97,11 @@ class Item:
         return self.asked is not None or bool(self.question)
 
     @property
+    def is_report(self) -> bool:
+        """Whether its text is to tell all lesions: what the answer to a question leaves out is no omission."""
+        return self.task != "vqa" and (self.task is not None or self.asked is None)
+
+    @property
     def answer(self) -> str:
         """The hypothesis, with its lesions where they came with it."""
         return Said(self.hypothesis, self.hypothesis_lesions) if self.hypothesis_lesions else self.hypothesis
@@ -176,8 +181,8 @@ class Family(ABC):
         """Return `metric` of sums (..., columns); NaN where it is not defined. One row scores one sample."""
 
     @abstractmethod
-    def size(self, metric: str, sums: Floats) -> int:
-        """Return what the metric is over: samples, or matched lesions."""
+    def size(self, metric: str, sums: Floats) -> float:
+        """Return what the metric is over: samples, or matched lesions; of a mean over several orders, their mean."""
 
     @abstractmethod
     def signature(self, metric: str, sums: Floats) -> str:

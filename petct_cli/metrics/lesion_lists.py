@@ -14,7 +14,16 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from petct_cli.metrics.clinical_lesions import UPTAKE, ClinicalLesion, Lesions, Place, RuleExtractor, normal_places
+from petct_cli.metrics.clinical_lesions import (
+    UNTYPED,
+    UPTAKE,
+    ClinicalLesion,
+    Lesions,
+    Place,
+    RuleExtractor,
+    normal_places,
+)
+from petct_cli.report.language import ENGLISH, language_of
 from petct_cli.report.measures import find_measures
 from petct_cli.report.normalise import fold
 from petct_cli.report.sites import load_sites
@@ -138,7 +147,8 @@ def _vocabulary() -> tuple[frozenset[str], frozenset[str]]:
     """Return the kinds and the organs and sites that the extractor knows, by their keys."""
     terms = load_vocabulary().meanings.values()
     organs = {term.organ for term in terms if term.organ is not None}
-    return frozenset(term.kind for term in terms if term.kind is not None), frozenset({*organs, *load_sites()})
+    kinds = frozenset(term.kind for term in terms if term.kind not in (None, UNTYPED))
+    return kinds, frozenset({*organs, *load_sites()})
 
 
 def _of_words(kind: str, place: str) -> tuple[str | None, tuple[Place, ...]]:
@@ -149,7 +159,13 @@ def _of_words(kind: str, place: str) -> tuple[str | None, tuple[Place, ...]]:
     if not kind and not place:
         return None, ()
     stated = f"{kind} ở {place}" if place else kind
-    found = RuleExtractor()(f"{stated}, kích thước 10 mm, tăng chuyển hóa FDG.")
+    english = (
+        f"{kind} of the {place}, 10 mm, increased FDG uptake." if place else f"{kind}, 10 mm, increased FDG uptake."
+    )
+    if language_of(f"{kind} {place}") == ENGLISH:
+        found = RuleExtractor()(english, ENGLISH)
+    else:
+        found = RuleExtractor()(f"{stated}, kích thước 10 mm, tăng chuyển hóa FDG.")
     named = next((lesion.kind for lesion in found if lesion.kind is not None), None)
     return named, normal_places(one for lesion in found for one in lesion.places)
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from petct_cli.metrics.controls import most_frequent_site
 from petct_cli.metrics.families import Fact, Family, FamilyControl, Item
+from petct_cli.metrics.lesion_language import lesion_language, read_language
+from petct_cli.report.language import ENGLISH, VIETNAMESE
 from petct_cli.report.lesions import EXTRACTOR_VERSION, extract_lesions
 from petct_cli.report.sites import sides_of
 
@@ -32,17 +34,18 @@ _TP, _FP, _FN = 0, 1, 2
 _SIZE = 3
 _SUV = _SIZE + _PAIR_SUMS + 1
 _FROM_TRUTH = _SUV + _PAIR_SUMS + 1
-_SAMPLES = _FROM_TRUTH + 1
+_ENGLISH = _FROM_TRUTH + 1
+_SAMPLES = _ENGLISH + 1
 _COLUMNS = _SAMPLES + 1
 _MIN_PAIRS = 3
 
 
 @lru_cache(maxsize=65536)
-def stated_facts(text: str) -> tuple[Fact, ...]:
-    """Return the lesions that `text` states as facts: one per (site, side), both sides as two."""
+def stated_facts(text: str, lang: str) -> tuple[Fact, ...]:
+    """Return the lesions that `text`, in `lang`, states as facts: one per (site, side), both sides as two."""
     return tuple(
         Fact(lesion.site, side, lesion.size_mm, lesion.suv_max)
-        for lesion in extract_lesions(text)
+        for lesion in extract_lesions(text, lang)
         if lesion.site is not None and lesion.fdg != "none"
         for side in sides_of(lesion.site, lesion.side)
     )
@@ -50,7 +53,9 @@ def stated_facts(text: str) -> tuple[Fact, ...]:
 
 def true_facts(item: Item) -> tuple[Fact, ...]:
     """Return the lesions that are true of `item`."""
-    return item.truth if item.truth is not None else stated_facts(item.reference or "")
+    if item.truth is not None:
+        return item.truth
+    return stated_facts(item.reference, read_language(item.reference)) if item.reference else ()
 
 
 def sites_of(facts: Iterable[Fact]) -> frozenset[Pair]:
@@ -64,19 +69,28 @@ class SiteFamily(Family):
 
     wanted: tuple[str, ...]
 
+    def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
+        """Return all, unless there are only questions."""
+        return self.wanted if any(item.is_report for item in items) else ()
+
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
-        return self.rows_of_facts(items, [stated_facts(text) for text in hypotheses])
+        languages = [lesion_language(item, text) for item, text in zip(items, hypotheses, strict=True)]
+        stated = [stated_facts(str(text), lang) for text, lang in zip(hypotheses, languages, strict=True)]
+        rows = self.rows_of_facts(items, stated)
+        rows[:, _ENGLISH] = rows[:, _SAMPLES] * [lang == ENGLISH for lang in languages]
+        return rows
 
     def rows_of_facts(self, items: Sequence[Item], stated: Sequence[tuple[Fact, ...]]) -> Floats:
         """Return the rows for lesions that are given as facts."""
         rows = np.zeros((len(items), _COLUMNS))
         for row, item, given in zip(rows, items, stated, strict=True):
-            if item.truth is None and item.reference is None:
+            if not item.is_report or (item.truth is None and item.reference is None):
                 continue
             true = true_facts(item)
             mine, theirs = sites_of(given), sites_of(true)
             row[[_TP, _FP, _FN]] = len(mine & theirs), len(mine - theirs), len(theirs - mine)
             row[_FROM_TRUTH] = item.truth is not None
+            row[_ENGLISH] = lesion_language(item, "") == ENGLISH
             row[_SAMPLES] = 1
             for said, meant in _matched(given, true):
                 _add_measure(row, _SIZE, said.size_mm, meant.size_mm)
@@ -95,16 +109,18 @@ class SiteFamily(Family):
         spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
         return _ratio(n * xy - x * y, np.where((n >= _MIN_PAIRS) & (spread > 1e-9), np.sqrt(spread), 0))
 
-    def size(self, metric: str, sums: Floats) -> int:
+    def size(self, metric: str, sums: Floats) -> float:
         if metric == "site_f1":
-            return int(sums[_SAMPLES]) if sums[_TP] + sums[_FN] > 0 else 0
-        return int(sums[_SIZE if metric.startswith("size") else _SUV])
+            return float(sums[_SAMPLES]) if sums[_TP] + sums[_FN] > 0 else 0.0
+        return float(sums[_SIZE if metric.startswith("size") else _SUV])
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES["r" if metric.endswith("_r") else metric]
         known = sums[_FROM_TRUTH]
         truth = "reference" if known == 0 else "lesions" if known == sums[_SAMPLES] else "mixed"
-        return f"{own}|lesions:fdg-avid|extractor:rules-vi-{EXTRACTOR_VERSION}|truth:{truth}"
+        english = sums[_ENGLISH]
+        lang = VIETNAMESE if english == 0 else ENGLISH if english == sums[_SAMPLES] else f"{VIETNAMESE}+rules-{ENGLISH}"
+        return f"{own}|over:reports|lesions:fdg-avid|extractor:rules-{lang}-{EXTRACTOR_VERSION}|truth:{truth}"
 
     def counts(self, metric: str, sums: Floats) -> dict[str, float]:
         tp, fp, fn = (float(sums[index]) for index in (_TP, _FP, _FN))
@@ -113,7 +129,7 @@ class SiteFamily(Family):
             "truth_from_reference": float(sums[_SAMPLES] - sums[_FROM_TRUTH]),
         }
         if metric != "site_f1":
-            return {"matched_sites": tp, "measured_in_both": float(self.size(metric, sums)), **truth}
+            return {"matched_sites": tp, "measured_in_both": self.size(metric, sums), **truth}
         precision = 100 * tp / (tp + fp) if tp + fp else 0.0
         recall = 100 * tp / (tp + fn) if tp + fn else 0.0
         return {"tp": tp, "fp": fp, "fn": fn, "precision": precision, "recall": recall, **truth}
@@ -125,9 +141,12 @@ class SiteFamily(Family):
         """Yield the chance level, and always naming the site that is most frequent among the other patients."""
         if "site_f1" not in self.wanted:
             return
-        level = {"site_f1": math.nan if (chance := chance_f1(items)) is None else chance}
+        chance = chance_f1([item for item in items if item.is_report])
+        level = {"site_f1": math.nan if chance is None else chance}
         yield FamilyControl("chance", ("site_f1",), values=level, note="chance:sum_p2/sum_p|by:group")
-        rows = self.rows_of_facts(items, most_frequent_site(items, true_facts))
+        named = most_frequent_site(items, true_facts)
+        rows = self.rows_of_facts(items, [facts or () for facts in named])
+        rows[[facts is None for facts in named]] = 0
         yield FamilyControl("frequent_site", ("site_f1",), rows)
 
 

@@ -20,5 +20,5 @@ class SampleMeans(Family):
         mean = self.scale * sums[..., self.columns.index(metric)] / np.maximum(samples, 1)
         return np.asarray(np.where(samples > 0, mean, np.nan), dtype=np.float64)
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[-1])
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[-1])

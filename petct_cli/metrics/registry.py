@@ -107,7 +107,7 @@ def unknown_metrics(wanted: Iterable[str], preset: str) -> list[str]:
 
 def build_families(wanted: Sequence[str], preset: str, options: MetricOptions) -> list[Family]:
     """Return the families of the metrics asked for (those of the preset when none is), in the order of the table."""
-    chosen = wanted or PRESETS[preset].default
+    chosen = tuple(dict.fromkeys(wanted)) or PRESETS[preset].default
     families: list[Family] = []
     for entry in PRESETS[preset].families:
         names = tuple(name for name in chosen if name in entry.metrics)

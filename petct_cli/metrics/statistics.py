@@ -50,10 +50,13 @@ class Resampler:
         How many draws; 0 for none.
     seed
         The same seed and number of units give the same draws.
+    unit
+        What is drawn, in signatures.
     """
 
     resamples: int
     seed: int
+    unit: str = "patients"
     _kept: dict[tuple[str, int], list[Weights]] = field(default_factory=dict, repr=False)
 
     def sums(self, by_unit: Floats) -> Floats | None:

@@ -56,8 +56,8 @@ class TextFamily(Family):
             values = sums[..., column] / np.maximum(sums[..., -1], 1)
         return np.asarray(np.where(sums[..., -1] > 0, values, np.nan), dtype=np.float64)
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[-1])
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[-1])
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = f"bleu:corpus|order:{metric[-1]}|smooth:exp" if metric.startswith("bleu") else "rouge:f|avg:samples"

@@ -51,8 +51,8 @@ class VimedFamily(Family):
             values = sums[..., -3 if metric == "rouge1" else -2] / np.maximum(sums[..., -1], 1)
         return np.asarray(np.where(sums[..., -1] > 0, values, np.nan), dtype=np.float64)
 
-    def size(self, metric: str, sums: Floats) -> int:
-        return int(sums[-1])
+    def size(self, metric: str, sums: Floats) -> float:
+        return float(sums[-1])
 
     def signature(self, metric: str, sums: Floats) -> str:
         if metric == "bleu4":

@@ -27,6 +27,7 @@ from petct_cli.metrics.answers import (
     suv_max,
 )
 from petct_cli.metrics.families import Family, FamilyControl, Floats, Item
+from petct_cli.metrics.lesion_language import read_language
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.metrics.tokens import SYLLABLES, Tokens
 from petct_cli.report.lesions import EXTRACTOR_VERSION
@@ -140,7 +141,7 @@ def _read(kind: str, answer: str, question: str, unit: str | None) -> Any:
         case "how_many":
             return count(answer)
         case "where":
-            return places(answer) or None
+            return places(answer, read_language(question)) or None
     return answer
 
 
@@ -197,16 +198,16 @@ class VqaFamily(Family):
         start = _START[metric]
         return _ratio(sums[..., start + 1], sums[..., start])
 
-    def size(self, metric: str, sums: Floats) -> int:
+    def size(self, metric: str, sums: Floats) -> float:
         start = _START.get(metric)
-        return int(sums[:6].sum() if start is None else sums[start])
+        return float(sums[:6].sum() if start is None else sums[start])
 
     def signature(self, metric: str, sums: Floats) -> str:
         own = _SIGNATURES[metric]
         if metric == "vqa_numeric":
             own += f"|tol:{self.tolerance * 100:g}%"
         if metric == "vqa_where":
-            own += f"|extractor:rules-vi-{EXTRACTOR_VERSION}"
+            own += f"|extractor:rules-{EXTRACTOR_VERSION}|lang:of-the-question"
         if metric == "vqa_open_f1":
             return f"{own}|{self.tokens.signature()}|kind:record-or-rules-{ANSWER_RULES_VERSION}"
         return f"{own}|unread:wrong|answers:rules-{ANSWER_RULES_VERSION}"

@@ -41,7 +41,7 @@ class Clinical:
     """
 
     scope: str | None = None
-    position: float = 0.5
+    position: float = 0.6
     size: float = 0.2
     suv: float = 0.2
     severity: bytes | None = None
@@ -93,7 +93,7 @@ def read_choices(
     Parameters
     ----------
     tolerance
-        ``position=0.5,size=20%,suv=20%``, or some of these.
+        ``position=0.6,size=20%,suv=20%``, or some of these.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_choices(
         name, _, number = part.strip().partition("=")
         share = _share(number)
         if name not in _TOLERANCES or share is None or (name == "position" and not 0 < share <= 1):
-            raise UsageError("bad_option", "--tolerance takes position=0.5,size=20%,suv=20%: position above 0 to 1")
+            raise UsageError("bad_option", "--tolerance takes position=0.6,size=20%,suv=20%: position above 0 to 1")
         shares[name] = share
     try:
         content = None if severity is None else severity.read_bytes()

@@ -237,14 +237,14 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             status = "without_truth"
         elif record.error is not None:
             status = "failed"
-        elif hypothesis is None and lesions[1] is None:
+        elif hypothesis is None and (lesions[1] is None or lesions[1].lesions is None):
             status = "missing"
         identity = record.id or str(len(found.read))
         found.with_ids = found.with_ids and bool(record.id)
         if status == "without_truth" and record.error is not None:
             found.lost.add(identity)
         patient = _patient(value, fields.patient) or identity
-        groups = dict(_groups(value, fields, patient))
+        groups, asked = dict(_groups(value, fields, patient)), value.get("question")
         item = Item(
             id=identity,
             patient=patient,
@@ -255,7 +255,8 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             truth=truth,
             task=_text(value.get("task")),
             question=_question(value),
-            asked=asked if isinstance(asked := value.get("question"), Mapping) else None,
+            # "Is there a lesion?" is another question in another region.
+            asked={"region": _group_value(value, "region"), **asked} if isinstance(asked, Mapping) else None,
             reference_lesions=lesions[0],
             hypothesis_lesions=lesions[1] if record.error is None else None,
         )
@@ -287,7 +288,9 @@ def with_promised_lesions(system: SystemInput) -> SystemInput:
     def filled(item: Item, status: Status) -> Item:
         empty = status == "failed" or (status == "missing" and texts)
         true_lesions = item.reference_lesions or (LesionList(None) if true else None)
-        said_lesions = item.hypothesis_lesions or (LesionList(() if empty else None) if said else None)
+        said_lesions = item.hypothesis_lesions
+        if said and (said_lesions is None or said_lesions.lesions is None):
+            said_lesions = LesionList(() if empty else None)
         return replace(item, reference_lesions=true_lesions, hypothesis_lesions=said_lesions)
 
     read = [(filled(item, status), status) for item, status in system.read]

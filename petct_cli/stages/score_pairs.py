@@ -101,8 +101,8 @@ def _filled(
 def pairings(systems: Mapping[str | None, SystemInput]) -> Iterator[Pairing]:
     """Yield what can be compared of each two systems, and say of those that cannot be why.
 
-    Samples are the same when they have the same id and the same truth; without ids, when both systems have as many
-    and the truth is the same in each place.
+    Samples are the same when they have the same id and the same truth and question; without ids, when both systems have
+    as many and these are the same in each place.
     """
     for (name, one), (against, other) in combinations(systems.items(), 2):
         pair = f"{shown(name)} and {shown(against)}"
@@ -129,5 +129,8 @@ def pairings(systems: Mapping[str | None, SystemInput]) -> Iterator[Pairing]:
 
 
 def _same_truth(one: SystemInput, other: SystemInput, index: int, place: int) -> bool:
-    mine, theirs = one.items[index], other.items[place]
-    return (mine.reference, mine.truth) == (theirs.reference, theirs.truth)
+    mine, theirs = (
+        (item.reference, item.truth, item.reference_lesions, item.question, item.asked, item.task)
+        for item in (one.items[index], other.items[place])
+    )
+    return mine == theirs

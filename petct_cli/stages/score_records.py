@@ -89,11 +89,11 @@ class Emitter:
         gains = {} if true_rows is None else self._gains(family, self.patients.sums(true_rows, chosen), by_patient)
         for metric in only or family.metrics():
             value = float(family.value(metric, sums))
-            # A mean over several shuffles has parts of matches: what there is any of, there is one of.
-            n = family.size(metric, np.ceil(sums))
+            n = _whole(family.size(metric, sums))
             counts = {**family.counts(metric, sums), **(extra or {}), **gains.get(metric, {})}
             ci95 = None if drawn is None else interval(family.value(metric, drawn))
-            signature = family.signature(metric, sums) + (f"|{note}" if note else "")
+            notes = [note] * bool(note) + [_test(self.resampler)] * ("p_value" in counts)
+            signature = "|".join([family.signature(metric, sums), *notes])
             yield self._record(family, metric, value, n, ci95, counts, signature, group=group, control=control)
 
     def _gains(self, family: Family, true: Floats, other: Floats) -> dict[str, dict[str, float]]:
@@ -107,13 +107,17 @@ class Emitter:
             gains[metric] |= {} if chance is None else {"p_value": chance}
         return gains
 
-    def family_control(self, family: Family, control: FamilyControl, own: Floats) -> Iterator[ScoreRecord]:
-        """Yield the scores of a control that only `family` has; `own` are the system's own rows."""
+    def family_control(self, family: Family, control: FamilyControl, own: Floats, within: str) -> Iterator[ScoreRecord]:
+        """Yield the scores of a control that only `family` has; `own` are the system's own rows.
+
+        `within` names the groups that the control knows of.
+        """
+        note = f"{control.note}|{within}" if control.note else within
         if control.rows is not None:
-            yield from self.scores(family, control.rows, control=control.name, only=control.metrics, note=control.note)
+            yield from self.scores(family, control.rows, control=control.name, only=control.metrics, note=note)
             return
         for metric, value in control.values.items():
-            signature = f"{family.signature(metric, own.sum(0))}|{control.note}"
+            signature = f"{family.signature(metric, own.sum(0))}|{note}"
             n = len(own) if math.isfinite(value) else 0
             yield self._record(family, metric, value, n, None, {}, signature, control=control.name)
 
@@ -150,9 +154,18 @@ class Emitter:
         return ScoreRecord(**fields)
 
 
+def _test(resampler: Resampler) -> str:
+    return f"test:paired-randomisation-{resampler.unit}-{resampler.resamples}"
+
+
+def _whole(size: float) -> int:
+    """Return how much a metric is over; in a mean over several orders, what there is any of, there is one of."""
+    return math.ceil(round(size, _DIGITS))
+
+
 def _signature(signature: str, resampler: Resampler | None) -> str:
     if resampler is not None:
-        signature += f"|ci:bootstrap-patients-{resampler.resamples}|seed:{resampler.seed}"
+        signature += f"|ci:bootstrap-{resampler.unit}-{resampler.resamples}|seed:{resampler.seed}"
     return f"{signature}|petct:{__version__}"
 
 
@@ -207,7 +220,7 @@ def comparisons(
                 "system": pair.system,
                 "against": pair.against,
                 "difference": rounded(difference) if defined else None,
-                "n": family.size(metric, sums) if defined else 0,
+                "n": _whole(family.size(metric, sums)) if defined else 0,
                 "higher_is_better": family.higher_is_better(metric),
                 "provenance": [stamp],
             }
@@ -215,5 +228,5 @@ def comparisons(
                 fields["ci95"] = [rounded(bound) for bound in ci95]
             if index in adjusted:
                 fields |= {"p_value": rounded(chances[index] or 0.0), "p_adjusted": rounded(adjusted[index])}
-                signature += f"|test:paired-randomisation-patients-{resampler.resamples}|correction:holm-{len(tested)}"
+                signature += f"|{_test(resampler)}|correction:holm-{len(tested)}"
             yield Comparison(**fields, signature=_signature(signature, resampler if "ci95" in fields else None))

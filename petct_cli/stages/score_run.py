@@ -99,7 +99,8 @@ def _value(found: float) -> float | None:
 def _truth_of(item: Item) -> list[Any]:
     lesions = None if item.truth is None else [list(vars(fact).values()) for fact in item.truth]
     given = listed(item.reference_lesions)
-    return [item.id, item.patient, item.group, item.reference, lesions, given, item.question, item.asked]
+    asked = [item.task, item.question, item.asked]
+    return [item.id, item.patient, item.group, item.reference, lesions, given, *asked]
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,12 @@ class ScoreRun:
 
     options: Score
     systems: tuple[ScoredSystem, ...]
-    _shared: dict[tuple[str, str, int], Floats] = field(default_factory=dict, repr=False)
+    _shared: dict[tuple[str, str, int], tuple[Floats, float]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def _resampler(self) -> Resampler:
-        return Resampler(self.options.resamples, self.options.seed)
+        unit = self.options.fields.patient
+        return Resampler(self.options.resamples, self.options.seed, "patients" if unit == "patient" else unit)
 
     def samples(self) -> Iterator[SampleScore]:
         """Yield the samples of all systems."""
@@ -172,33 +174,44 @@ class ScoreRun:
             yield from comparisons(family, sums, self._resampler, stamp)
 
     def _controls(self, emit: Emitter, system: ScoredSystem) -> Iterator[ScoreRecord]:
-        from petct_cli.metrics.controls import exchange, shuffles, taken_from, templates
+        from petct_cli.metrics.controls import FOLDS, exchange, shuffles, taken_from, templates
         from petct_cli.metrics.stock import STOCK_RULE, without_stock
 
         items = system.input.items
         orders = [exchange(items, self.options.seed, order) for order in range(shuffles(items))]
         alone = [index for index, other in enumerate(orders[0]) if other is None]
-        partners = {"without_partner": float(len(alone))}
-        made_from_truth: dict[str, Callable[[], Sequence[str]]] = {
+        within = f"within:{self.options.fields.groups()[0]}"
+        drawn = f"seed:{self.options.seed}|{within}"
+        notes = {
+            "template": f"template:cross-fit-{FOLDS}-folds|{within}",
+            "other_patient": f"partner-{drawn}",
+            "self": "",
+        }
+        made_from_truth: dict[str, Callable[[], Sequence[str | None]]] = {
             "template": lambda: templates(items),
             "other_patient": lambda: taken_from(orders[0], [item.right_answer for item in items]),
-            "self": lambda: ["" if item.right_answer is None else item.right_answer for item in items],
+            "self": lambda: [item.right_answer for item in items],
         }
         if not any(item.reference for item in items):
             del made_from_truth["template"]  # nothing to make one of
         for control, texts in made_from_truth.items():
-            without = alone if control == "other_patient" else []
-            for place, rows in enumerate(self._rows_from_truth(system, control, texts, without)):
-                extra = partners if control == "other_patient" else None
-                yield from emit.scores(system.families[place], rows, control=control, extra=extra)
+            for place, (rows, without) in enumerate(self._rows_from_truth(system, control, texts)):
+                extra = {lack: without} if (lack := _LACKING.get(control)) else None
+                yield from emit.scores(system.families[place], rows, control=control, extra=extra, note=notes[control])
+        partners = {"without_partner": float(len(alone))}
         hypotheses = [item.answer for item in items]
         for family in system.families:
-            total = sum(family.rows(items, taken_from(order, hypotheses)) for order in orders)
+            total = sum(family.rows(items, _no_text_for_none(taken_from(order, hypotheses))) for order in orders)
             shuffled, true = np.asarray(total) / len(orders), system.rows(family).copy()
             # Without another patient in its group a text has no order to lose: it stands on neither side.
             shuffled[alone], true[alone] = 0, 0
             yield from emit.scores(
-                family, shuffled, control="shuffled", true_rows=true, extra=partners, note=f"shuffles:{len(orders)}"
+                family,
+                shuffled,
+                control="shuffled",
+                true_rows=true,
+                extra=partners,
+                note=f"shuffles:{len(orders)}|shuffle-{drawn}",
             )
         stock = without_stock(items)
         found = {
@@ -215,20 +228,33 @@ class ScoreRun:
                     )
         for family in system.families:
             for own in family.controls(items):
-                yield from emit.family_control(family, own, system.rows(family))
+                yield from emit.family_control(family, own, system.rows(family), within)
 
     def _rows_from_truth(
-        self, system: ScoredSystem, control: str, texts: Callable[[], Sequence[str]], without: Sequence[int]
-    ) -> Iterator[Floats]:
-        """Yield each family's rows of a control that is the same for all systems on the same samples."""
-        hypotheses: Sequence[str] | None = None
+        self, system: ScoredSystem, control: str, texts: Callable[[], Sequence[str | None]]
+    ) -> Iterator[tuple[Floats, float]]:
+        """Yield each family's rows of a control that is the same for all systems on the same samples.
+
+        With them comes for how many samples there is no text: these count on neither side.
+        """
+        hypotheses: Sequence[str | None] | None = None
         for place, family in enumerate(system.families):
             key = (system.truth_sha256, control, place)
             if key not in self._shared:
                 hypotheses = texts() if hypotheses is None else hypotheses
-                self._shared[key] = family.rows(system.input.items, hypotheses)
-                self._shared[key][list(without)] = 0
+                rows = family.rows(system.input.items, _no_text_for_none(hypotheses))
+                without = [index for index, text in enumerate(hypotheses) if text is None]
+                rows[without] = 0
+                self._shared[key] = rows, float(len(without))
             yield self._shared[key]
+
+
+# What a control says of the samples for which nobody else has a text.
+_LACKING = {"template": "without_template", "other_patient": "without_partner"}
+
+
+def _no_text_for_none(texts: Sequence[str | None]) -> list[str]:
+    return ["" if text is None else text for text in texts]
 
 
 def score_run(options: Score, systems: Mapping[str | None, SystemInput]) -> ScoreRun:
