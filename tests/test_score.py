@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -299,6 +301,22 @@ def test_bad_input_is_told_and_counted_and_the_rest_goes_on(
     assert score["counts"] == {"failed": 0, "missing": 0, **counts, **without}
     assert score["n"] == 4 - lost
     assert score["value"] == pytest.approx(300 / (4 - lost), abs=1e-4)
+
+
+def test_no_hypothesis_at_all_is_scored_and_said(petct: Any) -> None:
+    records = lines(*({"id": str(n), "reference": f"x y {n}", "answer": f"x y {n}"} for n in range(4)))
+    result = petct("score", "--metrics", "rouge1, rouge1", "--no-controls", stdin=records)
+    assert [(one["value"], one["counts"]["missing"]) for one in result.records] == [(0.0, 4)]
+    assert "no record has a hypothesis" in result.stderr
+    named = petct("score", "--metrics", "rouge1", "--no-controls", "--hypothesis-field", "answer", stdin=records)
+    assert (named.records[0]["value"], named.stderr) == (100.0, "")
+
+
+def test_a_closed_stdout_is_a_fault_of_the_system(tmp_path: Path) -> None:
+    code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-m', 'petct_cli', 'score'])"
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 74
+    assert b"stdout is closed" in done.stderr
 
 
 def test_groups_by_several_fields(petct: Any) -> None:

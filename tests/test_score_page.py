@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -141,6 +142,19 @@ def test_a_table_and_a_page_at_once(tmp_path: Path) -> None:
     done = petct_here("score", "--html", "p.html", "--format", "md", "-q", cwd=tmp_path, stdin=lines(*predictions(4)))
     assert done.stdout.startswith(b"| On |")
     assert (tmp_path / "p.html").exists()
+
+
+def test_a_page_never_replaces_what_it_is_about(petct: Any, tmp_path: Path) -> None:
+    data = lines(*predictions(4))
+    (tmp_path / "a.jsonl").write_bytes(data)
+    for arguments in (("--html", "a.jsonl"), ("--html", "p", "--append", "p"), ("--html", "p", "--lock", "p")):
+        result = petct("score", "a.jsonl", *arguments, cwd=tmp_path)
+        assert (result.code, result.stdout) == (2, b"")
+        assert "[same_file]" in result.stderr
+    os.mkfifo(tmp_path / "pipe")
+    assert petct("score", "a.jsonl", "--html", "pipe", cwd=tmp_path).code == 74
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "a.jsonl").read_bytes() == data
 
 
 def test_no_page_of_nothing_and_none_where_none_can_be_written(petct: Any, tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ def main(
     from petct_cli.stages.score_show import as_shown
     from petct_cli.stages.score_wording import Wording
 
-    refuse_other_uses(append, *(files or []), shared.lock)
+    refuse_other_uses(append, html, *(files or []), shared.lock, shared.json_logs, severity)
     fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     extractor = endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed)
     stage = Score(
-        metrics=tuple(name for name in (metrics or "").split(",") if name),
+        metrics=tuple(dict.fromkeys(name for one in (metrics or "").split(",") if (name := one.strip()))),
         preset=preset,
         wording=Wording.parse(as_written, tokens, bert_model, layer),
         fields=fields,
@@ -84,5 +84,7 @@ def main(
         html=html,
         append=append,
     )
-    shown = as_shown(stage, output, sys.stdout.buffer.write, sys.stdout.isatty(), get_terminal_size((120, 24)).columns)
+    out = sys.stdout  # None where the shell closed it: the runner says so
+    to_terminal, columns = out is not None and out.isatty(), get_terminal_size((120, 24)).columns
+    shown = as_shown(stage, output, lambda table: out.buffer.write(table), to_terminal, columns)
     run(shown, read_systems(files or [], system, fields, partial(read_records, any_json=True)), shared)
