@@ -84,7 +84,5 @@ def main(
         html=html,
         append=append,
     )
-    out = sys.stdout  # None where the shell closed it: the runner says so
-    to_terminal, columns = out is not None and out.isatty(), get_terminal_size((120, 24)).columns
-    shown = as_shown(stage, output, lambda table: out.buffer.write(table), to_terminal, columns)
+    shown = as_shown(stage, output, sys.stdout, get_terminal_size((120, 24)).columns)
     run(shown, read_systems(files or [], system, fields, partial(read_records, any_json=True)), shared)

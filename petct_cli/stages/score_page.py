@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from petct_cli.core.records import Comparison
 from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.metrics.glossary import name_of
 from petct_cli.metrics.stock import stock_sentences
 from petct_cli.metrics.table import arrange
-from petct_cli.metrics.verdict import SIGNIFICANT, leading_metrics, name_of, said, said_p
+from petct_cli.metrics.verdict import SIGNIFICANT, leading_metrics, said, said_p
 from petct_cli.stages.page import html_page, short
 from petct_cli.stages.score_cases import case_html, legend, worst_cases
 from petct_cli.stages.score_pairs import shown as name_of_system
