@@ -230,7 +230,7 @@ def test_a_signal_the_wrong_way_round_and_a_template_that_errs_less() -> None:
     shuffled = {"site_f1": score("site_f1", 30.0, counts={"image_signal": -20.0, "p_value": 0.01})}
     template = {"site_f1": score("site_f1", 9.0), "rouge1": score("rouge1", 35.0)}
     found = verdict(own, {"shuffled": shuffled, "template": template})
-    assert (found.level, found.why) == ("against", "Site F1, p = 0.01; a template scores better on ROUGE-1")
+    assert (found.level, found.why) == ("against", "Site F1 -20.00, p = 0.01; a template scores better on ROUGE-1")
     assert "Fits other patients better than its own: 10.0 against 30.0" in found.reasons["site_f1"][0]
     errors = {"size_mae_mm": score("size_mae_mm", 5.0, higher_is_better=False)}
     fewer = {"size_mae_mm": score("size_mae_mm", 4.0, higher_is_better=False)}

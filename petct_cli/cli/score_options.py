@@ -14,7 +14,7 @@ Metrics = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
-        help="bleu1..bleu4, rouge1, rougeL, chrf, meteor, cider_d, bertscore_f1, f1_t, f1_tp, vqa_closed_accuracy, ...: "
+        help="bleu1..bleu4, rouge1, rougeL, chrf, meteor, cider_d, bertscore_f1, f1_t, f1_tp, vqa_closed_accuracy, ... "
         "petct-score(7) and the README explain each.",
     ),
 ]

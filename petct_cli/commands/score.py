@@ -61,7 +61,8 @@ def main(
     """
     from petct_cli.stages.score import Score
     from petct_cli.stages.score_clinical import endpoint_extractor, read_choices
-    from petct_cli.stages.score_input import named_fields, read_systems
+    from petct_cli.stages.score_files import read_systems
+    from petct_cli.stages.score_input import named_fields
     from petct_cli.stages.score_log import refuse_other_uses
     from petct_cli.stages.score_show import as_shown
     from petct_cli.stages.score_wording import Wording
