@@ -17,7 +17,7 @@ ItemT = TypeVar("ItemT")
 
 
 def _file_names(files: Sequence[str]) -> list[str | None]:
-    """Return a name of its own for the system in each of `files`: its stem, after the folders that tell alike ones apart.
+    """Return a name of its own for the system in each of `files`: its stem, after folders that tell alike ones apart.
 
     Raises
     ------
