@@ -172,6 +172,14 @@ def test_a_terminal_shows_what_fits_one_screen_and_says_what_it_leaves_out() -> 
         assert line in below
 
 
+def test_a_name_gives_no_command_to_a_terminal_and_stays_on_its_line() -> None:
+    records = run_of("a\x1b[31m\n\u202ex\0", "b|c")
+    for form in (markdown, html, latex, lambda records: terminal(records, 100)):
+        text = form(records)
+        assert not {char for char in text if not char.isprintable()} - {"\n"}
+    assert "| a\ufffd[31m \ufffdx\ufffd - b\\|c |" in markdown(records)
+
+
 def test_a_system_without_controls_is_said_to_be_untested() -> None:
     for text in (markdown([score()]), terminal([score()], 80)):
         assert "Image signal: not tested (no null controls)" in text

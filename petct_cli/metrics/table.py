@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petct_cli.core.records import Comparison, Score
 from petct_cli.metrics.glossary import name_of, over_samples, place_of
@@ -142,7 +142,10 @@ class Sheet:
 
 
 def sheet(records: Iterable[Score | Comparison]) -> Sheet:
-    """Return the table of `records`: systems, differences between them, groups with the systems together, controls."""
+    """Return the table of `records`: systems, differences between them, groups with the systems together, controls.
+
+    Names that come from a record give no command to a terminal and stay on their line.
+    """
     found = list(records)
     scores = [record for record in found if isinstance(record, Score)]
     differences = [record for record in found if isinstance(record, Comparison)]
@@ -160,8 +163,17 @@ def sheet(records: Iterable[Score | Comparison]) -> Sheet:
         elif row.what != "all":
             by_group.setdefault(row.what, []).append(_line("groups", row))
     groups = [line for lines in by_group.values() for line in lines]
-    told, signed = tuple(verdicts(scores)), tuple(_signatures(found))
-    return Sheet(headings, (*own, *_difference_lines(differences), *groups, *controls), told, signed)
+    lines = [*own, *_difference_lines(differences), *groups, *controls]
+    return Sheet(
+        {metric: _plain(heading) for metric, heading in headings.items()},
+        tuple(replace(line, system=_plain(line.system), on=_plain(line.on)) for line in lines),
+        tuple(map(_plain, verdicts(scores))),
+        tuple(map(_plain, _signatures(found))),
+    )
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def _line(section: str, row: TableRow) -> Line:
