@@ -203,7 +203,10 @@ def test_systems_without_ids_are_compared_in_their_order_when_the_references_agr
     _, differences, done = scored(petct, *two_systems(tmp_path, rows("abcd", "x"), rows("abcd", "y")))
     assert [one["difference"] for one in differences] == [50]
     assert done.code == 0
-    for other, why in (("abc", "have 4 and 3 samples and no ids"), ("abdc", "have different references in the same")):
+    for other, why in (
+        ("abc", "have 4 and 3 samples, not all with ids"),
+        ("abdc", "have different references in the same"),
+    ):
         _, differences, done = scored(petct, *two_systems(tmp_path, rows("abcd", "x"), rows(other, "y")))
         assert differences == []
         assert why in done.stderr

@@ -252,6 +252,16 @@ def comparison(
     return Comparison(**fields, p_value=p_value, p_adjusted=p_value, higher_is_better=up)
 
 
+def test_a_verdict_says_why_there_is_none() -> None:
+    own = {"bleu4": score("bleu4", 10.0)}
+    for counts, why in (
+        ({"image_signal": 3.0}, "no resamples to test it with"),
+        ({"without_partner": 1.0}, "the texts could not be tested against those of other patients"),
+    ):
+        found = verdict(own, {"shuffled": {"bleu4": score("bleu4", 7.0, counts=counts)}})
+        assert (found.level, found.why) == ("untested", why)
+
+
 def test_the_best_has_beaten_every_other_system() -> None:
     won = [comparison("a", "b", 2.0, 0.01), comparison("c", "a", -1.0, 0.02), comparison("b", "c", 1.0, 0.3)]
     assert best_systems(won, 3) == {"m": "a"}

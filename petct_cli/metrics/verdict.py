@@ -75,6 +75,8 @@ def verdict(own: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]
     tested = [metric for metric in leads if _p_value(shuffled.get(metric)) is not None]
     level: Level = "untested"
     why = "the texts could not be tested against those of other patients" if shuffled else "no null controls"
+    if any("image_signal" in (score.counts or {}) for score in shuffled.values()):
+        why = "no resamples to test it with"
     if tested:
         level = _level(shuffled[tested[0]])
         counts = shuffled[tested[0]].counts or {}
