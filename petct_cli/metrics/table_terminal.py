@@ -89,7 +89,7 @@ def _control(line: Line) -> str:
 def _differences(page: Sheet, first: str) -> Iterator[_Row]:
     lines = [line for line in page.lines if line.section == "differences"]
     if lines:
-        yield _Row(f"{first} minus", {}, title=True)
+        yield _Row(f"{first} minus (p: Holm)", {}, title=True)
     for line in lines:
         if line.system.startswith(f"{first} - "):
             yield _Row(f"  {line.system.removeprefix(f'{first} - ')}", _values(line))
