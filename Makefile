@@ -72,7 +72,7 @@ METRICS := site_f1,size_mae_mm,size_r,suv_mae,suv_r,bleu4
 
 demo: $(DEMO)/report.html
 	@cat $(DEMO)/scores.txt
-	@echo "A page for a person: $(DEMO)/report.html"
+	@echo "Pages for a person: $(DEMO)/report.html (images and reports), $(DEMO)/scores.html (verdicts and worst cases)"
 
 $(DEMO)/test.jsonl: $(VENV)/.installed
 	mkdir -p $(DEMO)
@@ -103,7 +103,7 @@ $(DEMO)/pet-threshold.jsonl: $(DEMO)/test.jsonl $(DEMO)/threshold.jsonl
 	$(PETCT) generate $< --model $(DEMO)/threshold > $@
 
 $(DEMO)/scores.jsonl: $(SYSTEMS:%=$(DEMO)/%)
-	cd $(DEMO) && ../$(PETCT) score $(SYSTEMS) --metrics $(METRICS) > $(@F)
+	cd $(DEMO) && ../$(PETCT) score $(SYSTEMS) --metrics $(METRICS) --html scores.html > $(@F)
 
 $(DEMO)/scores.txt: $(SYSTEMS:%=$(DEMO)/%)
 	cd $(DEMO) && ../$(PETCT) score $(SYSTEMS) --metrics $(METRICS) --format table > $(@F)

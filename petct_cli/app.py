@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 TOPICS: dict[str, tuple[str, str]] = {
+    "score": ("petct_cli.metrics.glossary:manual", "What the metrics, controls and records of petct score mean."),
     "deid": ("petct_cli.dicom.deid.explain:manual", "What petct anonymize does to each attribute."),
 }
 """Manual pages beside the commands' (section 7): name -> sections of text, one-line summary."""

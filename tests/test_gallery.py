@@ -76,7 +76,7 @@ def test_the_table_has_a_row_for_each_system_and_control() -> None:
     assert table.count("<tr") == 1 + 5
     assert table.count("control: chance") == 1
     assert "88.0 to 94.0" in table
-    assert "image signal +82.00, p = 0.001" in table
+    assert "model: Image signal: yes (Site F1 +82.00, p = 0.001)" in table
     assert "50.0" not in table
 
 

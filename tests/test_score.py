@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -201,7 +203,10 @@ def test_systems_without_ids_are_compared_in_their_order_when_the_references_agr
     _, differences, done = scored(petct, *two_systems(tmp_path, rows("abcd", "x"), rows("abcd", "y")))
     assert [one["difference"] for one in differences] == [50]
     assert done.code == 0
-    for other, why in (("abc", "have 4 and 3 samples and no ids"), ("abdc", "have different references in the same")):
+    for other, why in (
+        ("abc", "have 4 and 3 samples, not all with ids"),
+        ("abdc", "have different references in the same"),
+    ):
         _, differences, done = scored(petct, *two_systems(tmp_path, rows("abcd", "x"), rows(other, "y")))
         assert differences == []
         assert why in done.stderr
@@ -299,6 +304,22 @@ def test_bad_input_is_told_and_counted_and_the_rest_goes_on(
     assert score["counts"] == {"failed": 0, "missing": 0, **counts, **without}
     assert score["n"] == 4 - lost
     assert score["value"] == pytest.approx(300 / (4 - lost), abs=1e-4)
+
+
+def test_no_hypothesis_at_all_is_scored_and_said(petct: Any) -> None:
+    records = lines(*({"id": str(n), "reference": f"x y {n}", "answer": f"x y {n}"} for n in range(4)))
+    result = petct("score", "--metrics", "rouge1, rouge1", "--no-controls", stdin=records)
+    assert [(one["value"], one["counts"]["missing"]) for one in result.records] == [(0.0, 4)]
+    assert "no record has a hypothesis" in result.stderr
+    named = petct("score", "--metrics", "rouge1", "--no-controls", "--hypothesis-field", "answer", stdin=records)
+    assert (named.records[0]["value"], named.stderr) == (100.0, "")
+
+
+def test_a_closed_stdout_is_a_fault_of_the_system(tmp_path: Path) -> None:
+    code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-m', 'petct_cli', 'score'])"
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 74
+    assert b"stdout is closed" in done.stderr
 
 
 def test_groups_by_several_fields(petct: Any) -> None:
@@ -413,7 +434,11 @@ def test_files_of_the_same_name_are_two_systems(petct: Any, tmp_path: Path) -> N
         (tmp_path / folder / "p.jsonl").write_bytes(lines(*predictions(4)))
     result = petct("score", "a/p.jsonl", "b/p.jsonl", "--metrics", "rouge1", "--no-controls", cwd=tmp_path)
     assert {record["system"] for record in result.records} == {"a/p", "b/p"}
-    assert petct("score", "a/p.jsonl", "a/p.jsonl", cwd=tmp_path).code == 2
+    far = petct("score", tmp_path / "a/p.jsonl", tmp_path / "b/p.jsonl", "--metrics", "rouge1", "--bootstrap", "0")
+    assert {record["system"] for record in far.records if record["type"] == "score"} >= {"a/p", "b/p"}
+    assert str(tmp_path).encode() not in far.stdout
+    for again in ("a/p.jsonl", "./a/p.jsonl"):
+        assert petct("score", "a/p.jsonl", again, cwd=tmp_path).code == 2
 
 
 def test_a_reference_without_a_word_is_none(petct: Any) -> None:

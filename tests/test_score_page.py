@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -143,6 +144,19 @@ def test_a_table_and_a_page_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "p.html").exists()
 
 
+def test_a_page_never_replaces_what_it_is_about(petct: Any, tmp_path: Path) -> None:
+    data = lines(*predictions(4))
+    (tmp_path / "a.jsonl").write_bytes(data)
+    for arguments in (("--html", "a.jsonl"), ("--html", "p", "--append", "p"), ("--html", "p", "--lock", "p")):
+        result = petct("score", "a.jsonl", *arguments, cwd=tmp_path)
+        assert (result.code, result.stdout) == (2, b"")
+        assert "[same_file]" in result.stderr
+    os.mkfifo(tmp_path / "pipe")
+    assert petct("score", "a.jsonl", "--html", "pipe", cwd=tmp_path).code == 74
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "a.jsonl").read_bytes() == data
+
+
 def test_no_page_of_nothing_and_none_where_none_can_be_written(petct: Any, tmp_path: Path) -> None:
     assert petct("score", "--html", "page.html", stdin=b"", cwd=tmp_path).code == 65
     assert list(tmp_path.iterdir()) == []
@@ -216,7 +230,7 @@ def test_a_signal_the_wrong_way_round_and_a_template_that_errs_less() -> None:
     shuffled = {"site_f1": score("site_f1", 30.0, counts={"image_signal": -20.0, "p_value": 0.01})}
     template = {"site_f1": score("site_f1", 9.0), "rouge1": score("rouge1", 35.0)}
     found = verdict(own, {"shuffled": shuffled, "template": template})
-    assert (found.level, found.why) == ("against", "Site F1, p = 0.01; a template scores better on ROUGE-1")
+    assert (found.level, found.why) == ("against", "Site F1 -20.00, p = 0.01; a template scores better on ROUGE-1")
     assert "Fits other patients better than its own: 10.0 against 30.0" in found.reasons["site_f1"][0]
     errors = {"size_mae_mm": score("size_mae_mm", 5.0, higher_is_better=False)}
     fewer = {"size_mae_mm": score("size_mae_mm", 4.0, higher_is_better=False)}
@@ -236,6 +250,16 @@ def comparison(
         "signature": "s",
     }
     return Comparison(**fields, p_value=p_value, p_adjusted=p_value, higher_is_better=up)
+
+
+def test_a_verdict_says_why_there_is_none() -> None:
+    own = {"bleu4": score("bleu4", 10.0)}
+    for counts, why in (
+        ({"image_signal": 3.0}, "no resamples to test it with"),
+        ({"without_partner": 1.0}, "the texts could not be tested against those of other patients"),
+    ):
+        found = verdict(own, {"shuffled": {"bleu4": score("bleu4", 7.0, counts=counts)}})
+        assert (found.level, found.why) == ("untested", why)
 
 
 def test_the_best_has_beaten_every_other_system() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from petct_cli.core.records import Comparison, Score
-from petct_cli.metrics.table_forms import FORMS, csv_rows, html, latex, markdown, terminal
+from petct_cli.metrics.table_forms import FORMS, csv_rows, html, latex, markdown
+from petct_cli.metrics.table_terminal import terminal
 
 
 def score(metric: str = "bleu4", value: float | None = 11.5, **changes: Any) -> Score:
@@ -42,10 +43,10 @@ def run_of(*systems: str | None) -> list[Score | Comparison]:
 
 
 def texts(records: list[Score | Comparison]) -> dict[str, str]:
-    return {**{name: form(records) for name, form in FORMS.items()}, "terminal": terminal(records, 160)}
+    return {name: form(records) for name, form in FORMS.items()}
 
 
-@pytest.mark.parametrize("form", [*FORMS, "terminal"])
+@pytest.mark.parametrize("form", FORMS)
 def test_each_form_tells_values_intervals_controls_differences_and_signatures(form: str) -> None:
     text = texts(run_of("A", "B", "C"))[form].replace("{[}", "[").replace("{-}", "-").replace("$", "")
     for part in ("11.5", "12.25", "89", "chest", "shuffled", "template", "55.25", "bleu:corpus", "shuffles:10"):
@@ -56,7 +57,7 @@ def test_each_form_tells_values_intervals_controls_differences_and_signatures(fo
 
 def test_the_signal_is_in_words_and_so_is_a_better_template() -> None:
     text = markdown(run_of(None))
-    assert "- BLEU-4: image signal none, +0.00, p = 0.9; a constant template scores higher (55.25)" in text
+    assert "- Image signal: none (BLEU-4 +0.00, p = 0.9; a template scores better on BLEU-4)" in text
     assert "| image signal |  | +0.00 p=0.9 | +0.00 p=0.9 |" in text
 
 
@@ -141,7 +142,7 @@ def test_a_terminal_table_keeps_to_its_width(width: int) -> None:
     text = terminal(
         [*run_of("model-a", "model-b"), *(score(f"metric_{n}", system="model-a") for n in range(12))], width
     )
-    table = text.split("model-a BLEU-4:")[0]
+    table = text.split("\nLeft out:")[0]
     assert max(map(len, table.splitlines())) <= width
     assert all(f"metric_{n}" in table for n in range(12))
     assert "chest" in table
@@ -152,4 +153,33 @@ def test_of_many_groups_the_terminal_shows_the_first() -> None:
     text = terminal(scores, 80)
     assert "p23" in text
     assert "p24" not in text
-    assert "76 more groups: --format csv has them all" in text
+    assert "Left out: 76 more groups; --format md or csv has everything." in text
+
+
+def test_a_terminal_shows_what_fits_one_screen_and_says_what_it_leaves_out() -> None:
+    text = terminal(run_of(*"ABCDEF"), 100)
+    table, below = text.split("Left out: ")
+    assert below.startswith("differences between the others, other metrics by group;")
+    # Of 15 pairs of systems those with the first; intervals of systems, not of controls; one group line per group.
+    assert table.count("A minus") == 1
+    assert len(re.findall("p=0.03", table)) == 5 * 2
+    assert table.count("10.0, 12.2") == 6 * 2
+    assert len(re.findall("^ chest .*", table, re.MULTILINE)) == 1
+    assert "Size MAE mm by group" not in table
+    assert len(text.splitlines()) < 75
+    assert "A: Image signal: none (BLEU-4" in below
+    for line in ("bleu4: bleu:corpus", "shuffles:10", "holm-3", "all metrics: seed:0"):
+        assert line in below
+
+
+def test_a_name_gives_no_command_to_a_terminal_and_stays_on_its_line() -> None:
+    records = run_of("a\x1b[31m\n\u202ex\0", "b|c")
+    for form in (markdown, html, latex, lambda records: terminal(records, 100)):
+        text = form(records)
+        assert not {char for char in text if not char.isprintable()} - {"\n"}
+    assert "| a\ufffd[31m \ufffdx\ufffd - b\\|c |" in markdown(records)
+
+
+def test_a_system_without_controls_is_said_to_be_untested() -> None:
+    for text in (markdown([score()]), terminal([score()], 80)):
+        assert "Image signal: not tested (no null controls)" in text

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from petct_cli.core.errors import OutputError, RecordError
 from petct_cli.core.records import Record, Study
-from petct_cli.core.store import Store, write_atomically
+from petct_cli.core.store import Store, refuse_unwritable, write_atomically
 
 
 def study(name: str) -> list[Record]:
@@ -111,6 +112,20 @@ def test_small_files_are_written_whole(tmp_path: Path) -> None:
     assert (tmp_path / "deep/key").read_bytes() == b"secret"
     assert (tmp_path / "deep/key").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["key"]
+
+
+def test_what_is_no_regular_file_is_never_replaced_and_a_link_stays_one(tmp_path: Path) -> None:
+    pipe, folder, link = tmp_path / "pipe", tmp_path / "folder", tmp_path / "link"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for place in (pipe, folder):
+        for write in (lambda path: write_atomically(path, b"page"), refuse_unwritable):
+            with pytest.raises(OutputError, match=place.name):
+                write(place)
+    assert pipe.is_fifo()
+    link.symlink_to("deep/page.html")
+    write_atomically(link, b"page")
+    assert link.is_symlink() and (tmp_path / "deep/page.html").read_bytes() == b"page"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "/etc", "..", ".", "", ".hidden", "a\0b", "a\nb", "x" * 300])

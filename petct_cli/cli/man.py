@@ -107,7 +107,7 @@ def _parameter(parameter: Any) -> list[str]:
         head = names if parameter.is_flag else f"{names} \\fI{_escape(_metavar(parameter))}\\fR"
     text = parameter.help or ""
     default = parameter.default
-    if parameter.param_type_name == "option" and default not in (None, False, (), []) and not callable(default):
+    if parameter.param_type_name == "option" and default not in (None, False, "", (), []) and not callable(default):
         text += f" Default: {default}."
     return [".TP", head, _escape(text)]
 

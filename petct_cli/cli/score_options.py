@@ -14,12 +14,16 @@ Metrics = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
-        help="bleu1..bleu4, rouge1, rougeL, chrf, meteor, cider_d, bertscore_f1, f1_t, f1_tp, vqa_closed_accuracy, ...",
+        help="bleu1..bleu4, rouge1, rougeL, chrf, meteor, cider_d, bertscore_f1, f1_t, f1_tp, vqa_closed_accuracy, ... "
+        "petct-score(7) and the README explain each.",
     ),
 ]
 Preset = Annotated[str, typer.Option(metavar="NAME", help="vi, or vimed: the published recipe, as it is.")]
 AsWritten = Annotated[
-    str, typer.Option(metavar="WHAT,...", help="Spelling to take as it is: unicode, tone, case, decimal.")
+    str,
+    typer.Option(
+        metavar="WHAT,...", show_default=False, help="Spelling to take as it is: unicode, tone, case, decimal."
+    ),
 ]
 Tokens = Annotated[str, typer.Option(metavar="NAME", help="syllable, or pyvi: the words that it finds.")]
 BertModel = Annotated[
@@ -64,7 +68,8 @@ Tolerance = Annotated[
     str,
     typer.Option(
         metavar="NAME=SHARE,...",
-        help="What is the same still: position=0.6 (of all places named), size=20%, suv=20%.",
+        show_default=False,
+        help="What is the same still: position=0.6 (of all places named), size=20%, suv=20% (these are the defaults).",
         rich_help_panel=_LESIONS,
     ),
 ]

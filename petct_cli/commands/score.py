@@ -61,16 +61,17 @@ def main(
     """
     from petct_cli.stages.score import Score
     from petct_cli.stages.score_clinical import endpoint_extractor, read_choices
-    from petct_cli.stages.score_input import named_fields, read_systems
+    from petct_cli.stages.score_files import read_systems
+    from petct_cli.stages.score_input import named_fields
     from petct_cli.stages.score_log import refuse_other_uses
     from petct_cli.stages.score_show import as_shown
     from petct_cli.stages.score_wording import Wording
 
-    refuse_other_uses(append, *(files or []), shared.lock)
+    refuse_other_uses(append, html, *(files or []), shared.lock, shared.json_logs, severity)
     fields = named_fields(reference_field, hypothesis_field, patient_field, group_field, lesion_fields)
     extractor = endpoint_extractor(extractor_url, extractor_model, extractor_cache, extractor_remote, shared.seed)
     stage = Score(
-        metrics=tuple(name for name in (metrics or "").split(",") if name),
+        metrics=tuple(dict.fromkeys(name for one in (metrics or "").split(",") if (name := one.strip()))),
         preset=preset,
         wording=Wording.parse(as_written, tokens, bert_model, layer),
         fields=fields,
@@ -84,5 +85,5 @@ def main(
         html=html,
         append=append,
     )
-    shown = as_shown(stage, output, sys.stdout.buffer.write, sys.stdout.isatty(), get_terminal_size((120, 24)).columns)
+    shown = as_shown(stage, output, sys.stdout, get_terminal_size((120, 24)).columns)
     run(shown, read_systems(files or [], system, fields, partial(read_records, any_json=True)), shared)

@@ -220,28 +220,46 @@ def _all_there(folder: Path, sizes: Mapping[str, int]) -> bool:
 
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
-    """Write one small file whole or not at all, synced.
+    """Write one small file whole or not at all, synced; a link stays one.
 
     Raises
     ------
     OutputError
-        The operating system refused.
+        The operating system refused, or `path` is a device, pipe or folder: a rename would replace it.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.tmp-", dir=path.parent)
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.tmp-", dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, mode if mode is not None else 0o666 & ~_umask())
-            os.replace(name, path)
+            os.replace(name, target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OutputError("output_failed", f"cannot write {path}: {error.strerror}") from None
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Say at once, not after an hour of work, that no file can be written at `path`.
+
+    Raises
+    ------
+    OutputError
+        ``output_failed``: a device, pipe or folder is there, or its folder, or the nearest there is, takes no file.
+    """
+    target = Path(os.path.realpath(path))
+    above = next(folder for folder in target.parents if folder.exists())
+    there = target.exists()
+    if (there and not target.is_file()) or not above.is_dir() or not os.access(target if there else above, os.W_OK):
+        raise OutputError("output_failed", f"cannot write {path}")
 
 
 def sync_filesystem(folder: Path) -> None:

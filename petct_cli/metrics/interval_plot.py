@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 360
-_LEFT, _RIGHT, _TOP, _AXIS = 112, 14, 6, 22
+_LEFT, _RIGHT, _TOP, _AXIS = 130, 14, 6, 22
 _LINE, _GAP = 15, 9
 _TICKS = 4
-_LABEL_LETTERS = 17
+_LABEL_LETTERS = 18
 SHAPES = 6
 """Series that can be told apart by shape alone."""
 CONTROL = SHAPES

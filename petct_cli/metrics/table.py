@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petct_cli.core.records import Comparison, Score
-
-# In the order of the columns: what a model must get right before how it words it.
-HEADINGS = {
-    "site_f1": "Site F1",
-    "size_mae_mm": "Size MAE mm",
-    "size_r": "Size r",
-    "suv_mae": "SUV MAE",
-    "suv_r": "SUV r",
-    "f1_t": "F1-T",
-    "f1_tp": "F1-TP",
-    "f1_tf": "F1-TF",
-    "f1_tpf": "F1-TPF",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    **{f"bleu{order}": f"BLEU-{order}" for order in range(1, 5)},
-    "chrf": "chrF++",
-    "meteor": "METEOR",
-    "cider_d": "CIDEr-D",
-    **{f"bertscore_{part}": f"BERTScore {part.upper()}" for part in ("p", "r", "f1")},
-}
+from petct_cli.metrics.glossary import name_of, over_samples, place_of
+from petct_cli.metrics.verdict import verdicts
 
 
 @dataclass(frozen=True)
@@ -69,50 +50,41 @@ def arrange(scores: Iterable[Score]) -> tuple[list[str], list[TableRow]]:
             common[what] = TableRow("", what, cells)
         else:
             own.append(TableRow(system, what, cells))
-    order = {metric: place for place, metric in enumerate(HEADINGS)}
-    return sorted(metrics, key=lambda metric: order.get(metric, len(order))), [*own, *common.values()]
+    return sorted(metrics, key=place_of), [*own, *common.values()]
 
 
 def _values(cells: Mapping[str, Score]) -> dict[str, float | None]:
     return {metric: score.value for metric, score in cells.items()}
 
 
-def image_signals(scores: Iterable[Score]) -> list[str]:
-    """Say for each system whether its texts fit their own patients better than others', and a template better still."""
-    scores = list(scores)
-    by_what = {(score.system, score.control, score.metric): score for score in scores if not score.group}
-    lines = []
-    for score in scores:
-        counts = score.counts or {}
-        if score.control != "shuffled" or "image_signal" not in counts or score.metric not in _MAIN:
-            continue
-        name = " ".join(part for part in (score.system, HEADINGS.get(score.metric, score.metric)) if part)
-        chance = counts.get("p_value")
-        none = "none, " if chance is not None and chance > _LEVEL else ""
-        certainty = "" if chance is None else f", p = {chance:.2g}"
-        own, template = (by_what.get((score.system, control, score.metric)) for control in (None, "template"))
-        better = own is not None and template is not None and _better(template, own)
-        also = f"; a constant template scores higher ({template.value:.2f})" if better and template is not None else ""
-        lines.append(f"{name}: image signal {none}{_signed(counts['image_signal'], 2)}{certainty}{also}")
-    return lines
-
-
-_MAIN = ("site_f1", "f1_tpf", "bleu4")
-_LEVEL = 0.05
-
-
-def _better(one: Score, other: Score) -> bool:
-    if one.value is None or other.value is None:
-        return False
-    return one.value > other.value if one.higher_is_better else one.value < other.value
-
-
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table as text, and what stands small beside it: the interval, how many, the chance."""
+    """One value of a table as text, and what may stand small beside it.
+
+    Attributes
+    ----------
+    bounds, rough_bounds
+        Of its interval, as exact as the value; and as exact as there is room for on a terminal.
+    few
+        Over how many, where that is another number than the line's.
+    p_value, p_adjusted
+        Of a difference.
+    """
 
     value: str = ""
-    beside: tuple[str, ...] = ()
+    bounds: str = ""
+    rough_bounds: str = ""
+    few: str = ""
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Everything that there is to tell of it, part by part."""
+        chance = "" if self.p_value is None else f"p={self.p_value:.2g}"
+        if chance and self.p_adjusted is not None and self.p_adjusted != self.p_value:
+            chance += f" (Holm {self.p_adjusted:.2g})"
+        return tuple(part for part in (self.bounds and f"[{self.bounds}]", self.few, chance) if part)
 
     def __str__(self) -> str:
         return " ".join([self.value, *self.beside])
@@ -143,11 +115,25 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """All scores of a run as text, for any form of table: metrics with their headings, lines, notes below."""
+    """All scores of a run as text, for any form of table: metrics with their headings, lines, what stands below.
+
+    Attributes
+    ----------
+    verdicts
+        What the controls say, a line per system.
+    signatures
+        A line per metric, then what controls and comparisons add.
+    """
 
     headings: Mapping[str, str]
     lines: tuple[Line, ...]
-    notes: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    signatures: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return everything below the table."""
+        return (*self.verdicts, *self.signatures)
 
     @property
     def named(self) -> bool:
@@ -156,13 +142,16 @@ class Sheet:
 
 
 def sheet(records: Iterable[Score | Comparison]) -> Sheet:
-    """Return the table of `records`: systems, differences between them, groups with the systems together, controls."""
+    """Return the table of `records`: systems, differences between them, groups with the systems together, controls.
+
+    Names that come from a record give no command to a terminal and stay on their line.
+    """
     found = list(records)
     scores = [record for record in found if isinstance(record, Score)]
     differences = [record for record in found if isinstance(record, Comparison)]
     metrics, rows = arrange(scores)
     upwards = {record.metric: record.higher_is_better for record in found}
-    headings = {metric: HEADINGS.get(metric, metric) + ("" if upwards[metric] else " ↓") for metric in metrics}
+    headings = {metric: name_of(metric) + ("" if upwards[metric] else " ↓") for metric in metrics}
     own = [_line("all", row) for row in rows if row.what == "all"]
     by_group: dict[str, list[Line]] = {}
     controls: list[Line] = []
@@ -174,13 +163,23 @@ def sheet(records: Iterable[Score | Comparison]) -> Sheet:
         elif row.what != "all":
             by_group.setdefault(row.what, []).append(_line("groups", row))
     groups = [line for lines in by_group.values() for line in lines]
-    notes = (*image_signals(scores), *_signatures(found))
-    return Sheet(headings, (*own, *_difference_lines(differences), *groups, *controls), notes)
+    lines = [*own, *_difference_lines(differences), *groups, *controls]
+    return Sheet(
+        {metric: _plain(heading) for metric, heading in headings.items()},
+        tuple(replace(line, system=_plain(line.system), on=_plain(line.on)) for line in lines),
+        tuple(map(_plain, verdicts(scores))),
+        tuple(map(_plain, _signatures(found))),
+    )
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def _line(section: str, row: TableRow) -> Line:
-    # Lesions are more or fewer than samples: most metrics are over samples.
-    found = Counter(score.n for score in row.cells.values() if score.value is not None)
+    # Lesions are more or fewer than samples: what is over samples tells how many, where anything is.
+    defined = [score for score in row.cells.values() if score.value is not None]
+    found = Counter(score.n for score in [one for one in defined if over_samples(one.metric)] or defined)
     n = found.most_common(1)[0][0] if found else 0
     return Line(section, row.system, row.what, str(n), {name: _cell(score, n) for name, score in row.cells.items()})
 
@@ -188,17 +187,21 @@ def _line(section: str, row: TableRow) -> Line:
 def _cell(score: Score, n: int) -> Cell:
     if score.value is None:
         return Cell()
-    few = () if score.n == n else (f"n={score.n}",)
+    few = "" if score.n == n else f"n={score.n}"
     digits = _digits(score.value, score.ci95)
-    return Cell(_fixed(score.value, digits), (*_bounds(score.ci95, digits), *few))
+    return Cell(_fixed(score.value, digits), *_bounds(score.ci95, digits), few)
 
 
 def _digits(value: float, ci95: Sequence[float] | None) -> int:
     return 1 if max(abs(value), *map(abs, ci95 or [0.0])) >= 1000 else 2
 
 
-def _bounds(ci95: Sequence[float] | None, digits: int) -> tuple[str, ...]:
-    return (f"[{_fixed(ci95[0], digits)}, {_fixed(ci95[1], digits)}]",) if ci95 else ()
+def _bounds(ci95: Sequence[float] | None, digits: int) -> tuple[str, str]:
+    if not ci95:
+        return "", ""
+    rough = min(digits, 1 if max(map(abs, ci95)) >= 10 else 2)
+    exact, short = (", ".join(_fixed(bound, places) for bound in ci95) for places in (digits, rough))
+    return exact, short
 
 
 def _fixed(value: float, digits: int) -> str:
@@ -214,16 +217,8 @@ def _signal_line(row: TableRow) -> Line:
     for metric, score in row.cells.items():
         counts = score.counts or {}
         if "image_signal" in counts:
-            cells[metric] = Cell(_signed(counts["image_signal"], 2), _chances(counts.get("p_value"), None))
+            cells[metric] = Cell(_signed(counts["image_signal"], 2), p_value=counts.get("p_value"))
     return Line("controls", row.system, "image signal", "", cells)
-
-
-def _chances(p_value: float | None, adjusted: float | None) -> tuple[str, ...]:
-    if p_value is None:
-        return ()
-    return (
-        f"p={p_value:.2g}" if adjusted is None or adjusted == p_value else f"p={p_value:.2g} (Holm {adjusted:.2g})",
-    )
 
 
 def _difference_lines(differences: Iterable[Comparison]) -> list[Line]:
@@ -232,8 +227,10 @@ def _difference_lines(differences: Iterable[Comparison]) -> list[Line]:
         cells = by_pair.setdefault((one.system, one.against), {})
         if one.difference is not None:
             digits = _digits(one.difference, one.ci95)
-            beside = (*_bounds(one.ci95, digits), *_chances(one.p_value, one.p_adjusted))
-            cells[one.metric] = Cell(_signed(one.difference, digits), beside)
+            exact, rough = _bounds(one.ci95, digits)
+            cells[one.metric] = Cell(
+                _signed(one.difference, digits), exact, rough, p_value=one.p_value, p_adjusted=one.p_adjusted
+            )
     return [Line("differences", f"{a} - {b}", "all", "", cells) for (a, b), cells in by_pair.items()]
 
 

@@ -1,10 +1,10 @@
-"""The table of scores in the forms that people read and papers take: terminal, Markdown, LaTeX, CSV, HTML."""
+"""The table of scores in the forms that papers and other programs take: Markdown, LaTeX, CSV, HTML."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from types import MappingProxyType
 
@@ -14,8 +14,6 @@ from petct_cli.core.records import Comparison, Score
 from petct_cli.metrics.table import Cell, Line, Sheet, sheet
 
 Records = Sequence[Score | Comparison]
-
-_MOST_GROUPS = 24
 
 
 def _heading(page: Sheet) -> list[str]:
@@ -168,87 +166,6 @@ def _html_row(tag: str, cells: Sequence[tuple[str, Sequence[str]]], names: int) 
         return f"<{tag}{name}>{escape(text)}{small}</{tag}>"
 
     return "<tr>" + "".join(cell(place, text, beside) for place, (text, beside) in enumerate(cells)) + "</tr>"
-
-
-def terminal(records: Records, width: int) -> str:
-    """Return the scores as tables of at most `width` columns, with the signatures below.
-
-    Metrics that do not fit beside each other go into a further table; of many groups the first are shown.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    page = sheet(records)
-    shown, hidden = _first_groups(page.lines)
-    labels = [label for line in _with_titles(shown) if (label := line[0])]
-    names = min(max(map(len, labels)), max(16, width // 3))
-    out = io.StringIO()
-    console = Console(file=out, width=width, markup=False, highlight=False)
-    for metrics in _fitting(page, shown, width - names - 1):
-        table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        table.add_column("", max_width=names, overflow="fold")
-        for metric in metrics:
-            table.add_column(page.headings[metric], justify="right", no_wrap=True)
-        for label, cells in _with_titles(shown):
-            if cells is not None and not any(metric in cells for metric in metrics):
-                continue
-            texts = [_stacked((cells or {}).get(metric, Cell())) for metric in metrics]
-            table.add_row(label, *texts, style="bold" if cells is None else None)
-        console.print(table)
-    if hidden:
-        console.print(f"{hidden} more groups: --format csv has them all")
-    for note in page.notes:
-        console.print(note)
-    return out.getvalue()
-
-
-def _first_groups(lines: Sequence[Line]) -> tuple[list[Line], int]:
-    groups = list(dict.fromkeys(line.on for line in lines if line.section == "groups"))
-    kept = set(groups[:_MOST_GROUPS])
-    return [line for line in lines if line.section != "groups" or line.on in kept], len(groups) - len(kept)
-
-
-def _with_titles(lines: Sequence[Line]) -> Iterator[tuple[str, Mapping[str, Cell] | None]]:
-    """Yield label and cells of each line; a group of several systems, and the controls of each, have a title."""
-    several = len({line.system for line in lines if line.section == "all"}) > 1
-    before = ""
-    for line in lines:
-        n = f" ({line.n})" if line.n else ""
-        if not several:
-            yield line.on + n, line.cells
-            continue
-        title = {
-            "all": "",
-            "differences": "differences",
-            "groups": line.on,
-            "controls": f"controls: {line.system or 'any system'}",
-        }[line.section]
-        if title and title != before:
-            yield title, None
-        before = title
-        label = line.on.removeprefix("control: ") if line.section == "controls" else line.system
-        yield ("  " if title else "") + label + n, line.cells
-
-
-def _stacked(cell: Cell) -> str:
-    return "\n".join([cell.value, *(part.strip("[]") for part in cell.beside)])
-
-
-def _fitting(page: Sheet, lines: Sequence[Line], width: int) -> Iterator[list[str]]:
-    """Yield the metrics of one table after the other."""
-    chosen: list[str] = []
-    used = 0
-    for metric, heading in page.headings.items():
-        texts = [heading, *(_stacked(line.cells[metric]) for line in lines if metric in line.cells)]
-        own = 1 + max(len(part) for text in texts for part in text.split("\n"))
-        if chosen and used + own > width:
-            yield chosen
-            chosen, used = [], 0
-        chosen.append(metric)
-        used += own
-    if chosen:
-        yield chosen
 
 
 FORMS: Mapping[str, Callable[[Records], str]] = MappingProxyType(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from petct_cli.core.records import Score
-from petct_cli.metrics.table import HEADINGS
+from petct_cli.metrics.glossary import name_of
 
 Level = Literal["yes", "none", "against", "untested"]
 SIGNIFICANT = 0.05
@@ -75,9 +75,13 @@ def verdict(own: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]
     tested = [metric for metric in leads if _p_value(shuffled.get(metric)) is not None]
     level: Level = "untested"
     why = "the texts could not be tested against those of other patients" if shuffled else "no null controls"
+    if any("image_signal" in (score.counts or {}) for score in shuffled.values()):
+        why = "no resamples to test it with"
     if tested:
         level = _level(shuffled[tested[0]])
-        why = f"{name_of(tested[0])}, {said_p(_p_value(shuffled[tested[0]]) or 0.0)}"
+        counts = shuffled[tested[0]].counts or {}
+        gain = round(counts.get("image_signal", 0.0), 2) + 0.0
+        why = f"{name_of(tested[0])} {gain:+.2f}, {said_p(counts['p_value'])}"
     template = controls.get("template", {})
     above = [name_of(metric) for metric in leads if _is_better(template.get(metric), own[metric])]
     why += f"; a template scores better on {' and '.join(above)}" if above else ""
@@ -91,6 +95,23 @@ def verdict(own: Mapping[str, Score], controls: Mapping[str, Mapping[str, Score]
     return Verdict(level, f"Image signal: {_WORDS[level]}", why, reasons)
 
 
+def verdicts(scores: Iterable[Score]) -> list[str]:
+    """Return the verdict on each system of `scores` in a line."""
+    found: dict[str | None, tuple[dict[str, Score], dict[str, dict[str, Score]]]] = {}
+    for score in scores:
+        own, controls = found.setdefault(score.system, ({}, {}))
+        if score.control:
+            controls.setdefault(score.control, {})[score.metric] = score
+        elif not score.group:
+            own[score.metric] = score
+    lines = []
+    for system, (own, controls) in found.items():
+        if own:
+            one = verdict(own, controls)
+            lines.append(f"{system + ': ' if system else ''}{one.headline} ({one.why})")
+    return lines
+
+
 def said_p(p_value: float) -> str:
     """Return a p-value in words."""
     return f"p = {p_value:.2g}"
@@ -99,11 +120,6 @@ def said_p(p_value: float) -> str:
 def said(value: float) -> str:
     """Return a value with as many digits as tell something."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def name_of(metric: str) -> str:
-    """Return what people call a metric."""
-    return HEADINGS.get(metric, metric)
 
 
 def _p_value(shuffled: Score | None) -> float | None:

@@ -209,7 +209,9 @@ def _by_organ(span: Span, codes: list[str], organs: set[str]) -> Iterator[Coded]
         stations.setdefault((organ, side), []).append(name)
     if neck:
         # The axilla has levels, too (Berg).
-        yield Coded(span, "axilla" if "axilla" in organs and "neck" not in organs else "neck", ",".join(dict.fromkeys(neck)))
+        yield Coded(
+            span, "axilla" if "axilla" in organs and "neck" not in organs else "neck", ",".join(dict.fromkeys(neck))
+        )
     for (organ, side), names in stations.items():
         yield Coded(span, organ, ",".join(dict.fromkeys(names)), side)
 

@@ -113,7 +113,11 @@ def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tupl
 def _one_each(stated: list[Statement], uptakes: Sequence[Uptake]) -> list[Statement]:
     """Give each finding its SUVmax where all of them are told at the end ("..., SUVmax lần lượt 2,9 và 7,6")."""
     values = uptakes[-1].values if uptakes else ()
-    if len(stated) < 2 or len(values) != len(stated) or any(at.suv_max is not None for one in stated[:-1] for at in one.at):
+    if (
+        len(stated) < 2
+        or len(values) != len(stated)
+        or any(at.suv_max is not None for one in stated[:-1] for at in one.at)
+    ):
         return stated
     return [
         replace(one, at=tuple(replace(at, suv_max=value) for at in one.at))

@@ -16,11 +16,13 @@ from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import BadLineError, decode
 from petct_cli.core.records import Image, Lesion, Record, Sample, Score, Study
 from petct_cli.core.store import write_atomically
-from petct_cli.metrics.table import HEADINGS, arrange, image_signals
+from petct_cli.metrics.glossary import name_of
+from petct_cli.metrics.table import arrange
+from petct_cli.metrics.verdict import verdicts
 from petct_cli.report.lesions import extract_lesions, lesion_sites
 from petct_cli.report.sites import lesion_words, sides_of, site_words
 from petct_cli.stages.contact_sheet import ContactSheet
-from petct_cli.stages.page import heading, html_page
+from petct_cli.stages.page import heading, html_page, visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,8 +148,10 @@ def score_table(scores: Sequence[Score]) -> str:
     """Return the table of whole-data scores: a row per system and control, a column per metric."""
     overall = [score for score in scores if not score.group]
     metrics, rows = arrange(overall)
-    lines = ['<h2>Scores</h2><div class="scroll"><table><thead><tr><th>System</th>']
-    lines += [f"<th>{escape(HEADINGS.get(metric, metric))}</th>" for metric in metrics]
+    lower = {score.metric for score in overall if not score.higher_is_better}
+    lines = ["<h2>Scores</h2>", *(f"<p>{escape(visible(line))}</p>" for line in verdicts(overall))]
+    lines.append('<div class="scroll"><table><thead><tr><th>System</th>')
+    lines += [f"<th>{escape(name_of(metric))}{' ↓' if metric in lower else ''}</th>" for metric in metrics]
     lines.append("</tr></thead><tbody>")
     for row in rows:
         control = row.what.startswith("control")
@@ -157,7 +161,6 @@ def score_table(scores: Sequence[Score]) -> str:
         lines += [_cell(row.cells.get(metric)) for metric in metrics]
         lines.append("</tr>")
     lines.append("</tbody></table></div>")
-    lines += [f'<p class="soft">{escape(line)}</p>' for line in image_signals(overall)]
     return "".join(lines)
 
 

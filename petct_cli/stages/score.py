@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from petct_cli.core.errors import InputError, UsageError
+from petct_cli.core.errors import InputError, OutputError, UsageError
 from petct_cli.core.records import AnyRecord, Comparison, Record, Sample
 from petct_cli.core.records import Score as ScoreRecord
 from petct_cli.stages.score_clinical import Clinical
@@ -18,6 +19,8 @@ from petct_cli.stages.score_wording import Wording
 
 if TYPE_CHECKING:
     from petct_cli.metrics.families import Family, Item
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,21 @@ class Score:
             ``nothing_to_score`` when no record has a reference or true lesions.
         """
         log = None if self.append is None else LogFile(self.append)
+        if self.html is not None:
+            from petct_cli.core.store import refuse_unwritable
+
+            refuse_unwritable(self.html)
         run = self.run(records)
         if self.per_sample:
             yield from run.samples()
         scores: Iterable[ScoreRecord | Comparison] = run.scores()
         if self.html is not None:
-            from petct_cli.core.store import write_atomically
-            from petct_cli.stages.score_page import score_page
-
             scores = list(scores)
-            write_atomically(self.html, score_page(run.systems, scores))
+            try:
+                self._write_page(self.html, run, scores)
+            except OutputError:
+                yield from scores  # what was computed is not lost with the page
+                raise
         if log is None:
             yield from scores
             return
@@ -112,6 +120,13 @@ class Score:
             seen.append(score)
         # Only now: a run that was cut off is none.
         log.add(summary(run, seen))
+
+    @staticmethod
+    def _write_page(path: Path, run: ScoreRun, scores: Sequence[ScoreRecord | Comparison]) -> None:
+        from petct_cli.core.store import write_atomically
+        from petct_cli.stages.score_page import score_page
+
+        write_atomically(path, score_page(run.systems, scores))
 
     def run(self, records: Iterable[Record]) -> ScoreRun:
         """Read all `records` and return the systems in them; scores are computed when they are asked for.
@@ -129,6 +144,11 @@ class Score:
                 "nothing_to_score",
                 f"no record has a {self.fields.reference} or lesions",
                 "name the fields with --reference-field and --hypothesis-field",
+            )
+        if all(status == "missing" for system in systems.values() for _, status in system.read):
+            _log.warning(
+                "no record has a %s: every hypothesis counts as missing (is it in another field? --hypothesis-field)",
+                self.fields.hypothesis,
             )
         return score_run(self, systems)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from petct_cli.metrics.glossary import name_of
 from petct_cli.metrics.stock import stock_spans
-from petct_cli.metrics.verdict import name_of, said
+from petct_cli.metrics.verdict import said
 from petct_cli.report.language import language_of
 from petct_cli.report.sites import lesion_words, site_words
 from petct_cli.stages.page import short, visible

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from petct_cli.core.errors import UsageError
 from petct_cli.core.jsonl import BadLineError
@@ -162,50 +159,6 @@ def _is_name(value: Any) -> bool:
 
 def _fault(record: Record, code: str, message: str) -> BadLineError:
     return BadLineError(code, message, record.failed("score", code, message))
-
-
-ItemT = TypeVar("ItemT")
-
-
-def _file_names(files: Sequence[str]) -> list[str | None]:
-    """Return a name of its own for the system in each of `files`: the stem, or the path where stems are alike.
-
-    Raises
-    ------
-    UsageError
-        ``same_file`` when a file is named twice: its samples would count twice.
-    """
-    if len(set(files)) < len(files):
-        raise UsageError("same_file", "the same file is named twice")
-    stems = Counter(Path(file).stem for file in files)
-    return [stem if stems[stem := Path(file).stem] == 1 else str(Path(file).with_suffix("")) for file in files]
-
-
-def _named(records: Iterable[ItemT], system: str | None) -> Iterator[ItemT]:
-    """Pass `records` on, with `system` as the system of those that do not say theirs."""
-    for record in records:
-        if system is not None and isinstance(record, Record) and not values_of(record).get("system"):
-            yield record.with_fields(system=system)
-        else:
-            yield record
-
-
-def read_systems(
-    files: Sequence[str], system: str | None, fields: Fields, read: Callable[..., Iterator[ItemT]]
-) -> Iterator[ItemT]:
-    """Return the records of `files`, each of which is a system where they are several and `system` names none.
-
-    Parameters
-    ----------
-    read
-        Reads one file (`petct_cli.cli.sources.read_records`); files that are not there are told before any is read.
-    """
-    files = files or ["-"]
-    names = _file_names(files) if system is None and len(files) > 1 else [system] * len(files)
-    check = InputCheck(fields)
-    return chain.from_iterable(
-        [_named(read([file], check=partial(check, system=name)), name) for file, name in zip(files, names, strict=True)]
-    )
 
 
 def read_items(records: Iterable[Record], fields: Fields, system: str | None) -> dict[str | None, SystemInput]:

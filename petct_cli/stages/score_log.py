@@ -56,16 +56,19 @@ def summary(run: ScoreRun, scores: Iterable[ScoreRecord | Comparison]) -> ScoreL
     return ScoreLog(**fields)
 
 
-def refuse_other_uses(path: Path | None, *others: str | Path | None) -> None:
-    """Refuse a file for lines of runs that is also read, or is the lock: a run would wait for itself.
+def refuse_other_uses(append: Path | None, html: Path | None, *others: str | Path | None) -> None:
+    """Refuse files to write that are also read, or are the lock: a page would replace what it is about.
 
     Raises
     ------
     UsageError
         ``same_file``.
     """
-    if path is not None and path.resolve() in {Path(other).resolve() for other in others if other is not None}:
-        raise UsageError("same_file", "--append takes a file of its own, neither an input nor the lock")
+    taken = {os.path.realpath(other) for other in others if other is not None}
+    for option, path in (("--append", append), ("--html", html)):
+        if path is not None and os.path.realpath(path) in taken:
+            raise UsageError("same_file", f"{option} takes a file of its own, no input, output or lock of this run")
+        taken |= {os.path.realpath(path)} if path is not None else set()
 
 
 class LogFile:
@@ -83,9 +86,12 @@ class LogFile:
     """
 
     def __init__(self, path: Path) -> None:
+        from petct_cli.core.store import refuse_unwritable
+
         self._path = path
-        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        if not path.parent.is_dir():
             raise OutputError("output_failed", f"cannot write {path}")
+        refuse_unwritable(path)
 
     def add(self, line: ScoreLog) -> bool:
         """Add `line` unless one of the same id is there; say so if it is. Return whether it was added.

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from petct_cli.core.records import Comparison
 from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.metrics.glossary import name_of
 from petct_cli.metrics.stock import stock_sentences
 from petct_cli.metrics.table import arrange
-from petct_cli.metrics.verdict import SIGNIFICANT, leading_metrics, name_of, said, said_p
+from petct_cli.metrics.verdict import SIGNIFICANT, leading_metrics, said, said_p
 from petct_cli.stages.page import html_page, short
 from petct_cli.stages.score_cases import case_html, legend, worst_cases
 from petct_cli.stages.score_pairs import shown as name_of_system
@@ -51,11 +52,13 @@ def score_page(systems: Sequence[ScoredSystem], records: Sequence[ScoreRecord | 
     compared = [record for record in records if isinstance(record, Comparison)]
     metrics, _ = arrange(scores)
     defined = {score.metric for score in scores if score.value is not None and not score.control and not score.group}
-    leads = leading_metrics([metric for metric in metrics if metric in defined] or metrics)
+    undefined = [name_of(metric) for metric in metrics if metric not in defined] if defined else []
+    metrics = [metric for metric in metrics if metric in defined or not defined]
+    leads = leading_metrics(metrics)
     shown = _ranked(systems, scores, leads[0])
     limits = {metric: limits_of(shown, metric) for metric in leads}
     sections = {
-        "Leaderboard": _leaderboard(shown, metrics, compared),
+        "Leaderboard": _leaderboard(shown, metrics, compared) + _left_out(undefined),
         **{
             f"By {by}": by_group(shown, by, groups, [*leads, *(one for one in metrics if one not in leads)])
             for by, groups in groupings(shown).items()
@@ -187,6 +190,11 @@ def _leaderboard(shown: Sequence[ShownSystem], metrics: Sequence[str], compariso
         )
     table = _table([*heads], rows, "Scores of all systems with 95 % intervals", "Metric")
     return f'<p class="soft">{escape(told)}</p>{table}'
+
+
+def _left_out(undefined: Sequence[str]) -> str:
+    told = f"Not defined on these samples: {', '.join(undefined)}."
+    return f'<p class="soft">{escape(told)}</p>' if undefined else ""
 
 
 def _same(one: Mapping[str, ScoreRecord], other: Mapping[str, ScoreRecord] | None) -> bool:

@@ -120,9 +120,9 @@ def pairings(systems: Mapping[str | None, SystemInput]) -> Iterator[Pairing]:
             counts = len(one.items), len(other.items)
             same = [(index, index) for index in range(counts[0])] if counts[0] == counts[1] else []
             if counts[0] != counts[1]:
-                _log.warning("%s have %d and %d samples and no ids: not compared", pair, *counts)
+                _log.warning("%s have %d and %d samples, not all with ids: not compared", pair, *counts)
             elif not all(_same_truth(one, other, *both) for both in same):
-                _log.warning("%s have different references in the same places and no ids: not compared", pair)
+                _log.warning("%s have different references in the same places, not all with ids: not compared", pair)
                 same = []
         if same:
             yield Pairing(name, against, tuple(index for index, _ in same), tuple(index for _, index in same))

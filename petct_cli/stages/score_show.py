@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from petct_cli.core.errors import UsageError
 from petct_cli.core.records import Comparison, Record
@@ -58,16 +58,18 @@ class ShownScore:
 
     def collect(self, records: Iterable[Record]) -> Iterator[Record]:
         """Write the table of all scores."""
-        from petct_cli.metrics.table_forms import FORMS, terminal
+        from petct_cli.metrics.table_forms import FORMS
+        from petct_cli.metrics.table_terminal import terminal
 
         scores = [made for made in self.stage.collect(records) if isinstance(made, ScoreRecord | Comparison)]
         self.write((terminal(scores, self.width) if self.form == "table" else FORMS[self.form](scores)).encode())
         yield from ()
 
 
-def as_shown(
-    stage: Score, asked: str, write: Callable[[bytes], object], terminal: bool, width: int
-) -> Score | ShownScore:
-    """Return `stage` so that it gives its output in the form `asked` for (`chosen_form`)."""
-    form = chosen_form(asked, terminal=terminal, per_sample=stage.per_sample)
-    return stage if form == "jsonl" else ShownScore(stage, form, write, width)
+def as_shown(stage: Score, asked: str, out: TextIO | None, width: int) -> Score | ShownScore:
+    """Return `stage` so that it gives its output in the form `asked` for (`chosen_form`).
+
+    `out` is None where nothing takes output, which is for the runner to say.
+    """
+    form = chosen_form(asked, terminal=out is not None and out.isatty(), per_sample=stage.per_sample)
+    return stage if form == "jsonl" or out is None else ShownScore(stage, form, out.buffer.write, width)
