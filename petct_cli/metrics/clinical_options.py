@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -19,6 +19,7 @@ from petct_cli.metrics.clinical_lesions import (
 )
 from petct_cli.metrics.clinical_match import Floats, Tolerance, in_order
 from petct_cli.metrics.families import Item, Said
+from petct_cli.metrics.reading import read_by_rules
 from petct_cli.metrics.severity import Severity, default_severity
 
 
@@ -51,6 +52,8 @@ class ClinicalOptions:
 SAMPLES, FAILED_TRUE, FAILED_SAID, TRUE_LISTED, TRUE_FACTS, SAID_LISTED = range(6)
 SHARED_COLUMNS = 6
 
+_Read = Callable[[str], Lesions | None]
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -70,20 +73,29 @@ class LesionReader:
     def __init__(self, options: ClinicalOptions) -> None:
         self.options = options
         self._read: dict[str, Lesions | None] = {}
+        # Two families tell of the same sample, one after the other.
+        self._with_spans = lru_cache(maxsize=2)(options.extractor)
 
     def read(self, item: Item, hypothesis: str) -> tuple[Sides | None, Floats]:
-        """Return the lesions of a sample and the shared columns of its row.
+        """Return the lesions of a sample, with their spans, and the shared columns of its row.
 
         Lesions that came with the record go before its text, and a text before true lesions that know no types. The
         sides are None where there is no reference, or where an extraction failed on either side: then nothing is
         known, which is counted.
         """
+        return self._sides(item, hypothesis, lambda text: self._with_spans(text) if text else ())
+
+    def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
+        """Return `read` of each, where no one asks for the spans."""
+        return [self._sides(*both, self._of_text) for both in zip(items, hypotheses, strict=True)]
+
+    def _sides(self, item: Item, hypothesis: str, read: _Read) -> tuple[Sides | None, Floats]:
         shared = np.zeros(SHARED_COLUMNS)
         if item.reference_lesions is not None:
             true = item.reference_lesions.lesions
             shared[TRUE_LISTED] = 1
         elif item.reference is not None:
-            true = self._of_text(item.reference)
+            true = read(item.reference)
         elif item.truth is not None:
             true = of_facts(item.truth)
             shared[TRUE_FACTS] = 1
@@ -93,7 +105,7 @@ class LesionReader:
             said = hypothesis.given.lesions
             shared[SAID_LISTED] = 1
         else:
-            said = self._of_text(hypothesis)
+            said = read(hypothesis)
         shared[FAILED_TRUE], shared[FAILED_SAID] = true is None, said is None
         if true is None or said is None:
             shared[[TRUE_LISTED, TRUE_FACTS, SAID_LISTED]] = 0
@@ -103,11 +115,9 @@ class LesionReader:
         shared[SAMPLES] = 1
         return Sides(self._counted(true), self._counted(said)), shared
 
-    def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
-        """Return `read` of each."""
-        return [self.read(item, hypothesis) for item, hypothesis in zip(items, hypotheses, strict=True)]
-
     def _of_text(self, text: str) -> Lesions | None:
+        if isinstance(self.options.extractor, RuleExtractor):
+            return read_by_rules(text).lesions
         if text not in self._read:
             self._read[text] = self.options.extractor(text) if text else ()
         return self._read[text]

@@ -10,7 +10,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 
 from petct_cli.metrics.controls import most_frequent_site
 from petct_cli.metrics.families import Fact, Family, FamilyControl, Item
-from petct_cli.report.lesions import EXTRACTOR_VERSION, extract_lesions
-from petct_cli.report.sites import sides_of
+from petct_cli.metrics.reading import read_by_rules
+from petct_cli.report.lesions import EXTRACTOR_VERSION
 
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
@@ -37,20 +36,9 @@ _COLUMNS = _SAMPLES + 1
 _MIN_PAIRS = 3
 
 
-@lru_cache(maxsize=65536)
-def stated_facts(text: str) -> tuple[Fact, ...]:
-    """Return the lesions that `text` states as facts: one per (site, side), both sides as two."""
-    return tuple(
-        Fact(lesion.site, side, lesion.size_mm, lesion.suv_max)
-        for lesion in extract_lesions(text)
-        if lesion.site is not None and lesion.fdg != "none"
-        for side in sides_of(lesion.site, lesion.side)
-    )
-
-
 def true_facts(item: Item) -> tuple[Fact, ...]:
     """Return the lesions that are true of `item`."""
-    return item.truth if item.truth is not None else stated_facts(item.reference or "")
+    return item.truth if item.truth is not None else read_by_rules(item.reference or "").facts
 
 
 def sites_of(facts: Iterable[Fact]) -> frozenset[Pair]:
@@ -65,7 +53,7 @@ class SiteFamily(Family):
     wanted: tuple[str, ...]
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
-        return self.rows_of_facts(items, [stated_facts(text) for text in hypotheses])
+        return self.rows_of_facts(items, [read_by_rules(text).facts for text in hypotheses])
 
     def rows_of_facts(self, items: Sequence[Item], stated: Sequence[tuple[Fact, ...]]) -> Floats:
         """Return the rows for lesions that are given as facts."""
