@@ -22,6 +22,7 @@ PRELOADED: dict[str, tuple[str, ...]] = {
     ),
     "pair": ("petct_cli.stages.pair",),
     "phantom": ("petct_cli.stages.phantom", "petct_cli.volume.phantom", "petct_cli.dicom.synthesise"),
+    "score": ("petct_cli.metrics.reading",),
 }
 """Command -> what its worker processes need: loaded once, in the process that they are forked from.
 

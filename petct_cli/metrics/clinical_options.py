@@ -39,6 +39,8 @@ class ClinicalOptions:
         Whether there are scores for each organ, too.
     extractor
         What reads the lesions of a text.
+    jobs
+        Processes in which the rules do so.
     """
 
     scope: str | None = None
@@ -46,6 +48,7 @@ class ClinicalOptions:
     severity: Severity = field(default_factory=default_severity)
     by_organ: bool = False
     extractor: Extractor = field(default_factory=RuleExtractor)
+    jobs: int = 1
 
 
 # What every row of a clinical family begins with.
@@ -87,6 +90,10 @@ class LesionReader:
 
     def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
         """Return `read` of each, where no one asks for the spans."""
+        if isinstance(self.options.extractor, RuleExtractor):
+            references = [item.reference for item in items if item.reference and item.reference_lesions is None]
+            said = [text for text in hypotheses if not isinstance(text, Said)]
+            read_by_rules.all([*references, *said], self.options.jobs)
         return [self._sides(*both, self._of_text) for both in zip(items, hypotheses, strict=True)]
 
     def _sides(self, item: Item, hypothesis: str, read: _Read) -> tuple[Sides | None, Floats]:

@@ -72,7 +72,7 @@ def _best_template(found: Sequence[str]) -> str:
     def mean_score(text: str) -> float:
         block = Block(range(len(judges)), [codes(text)] * len(judges), judges)
         # The sum of the list, not of the array: the order of adding decides between candidates that score alike.
-        return sum(f_measures(matches(block, 1)[:, 0], *block.lengths()).tolist())
+        return float(sum(f_measures(matches(block, 1)[:, 0], *block.lengths()).tolist()))
 
     return max(dict.fromkeys(candidates), key=mean_score)
 

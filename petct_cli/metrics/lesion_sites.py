@@ -51,9 +51,12 @@ class SiteFamily(Family):
     """Micro-averaged F1 over (site, side), and MAE and Pearson's r of size and SUVmax on matched lesions."""
 
     wanted: tuple[str, ...]
+    jobs: int = 1
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
-        return self.rows_of_facts(items, [read_by_rules(text).facts for text in hypotheses])
+        references = [item.reference for item in items if item.truth is None and item.reference is not None]
+        read = read_by_rules.all([*hypotheses, *references], self.jobs)
+        return self.rows_of_facts(items, [said.facts for said in read[: len(hypotheses)]])
 
     def rows_of_facts(self, items: Sequence[Item], stated: Sequence[tuple[Fact, ...]]) -> Floats:
         """Return the rows for lesions that are given as facts."""
@@ -172,6 +175,6 @@ def chance_f1(items: Sequence[Item]) -> float | None:
     return 100 * hits / expected if expected else None
 
 
-def site_family(wanted: tuple[str, ...], _options: MetricOptions) -> SiteFamily:
+def site_family(wanted: tuple[str, ...], options: MetricOptions) -> SiteFamily:
     """Return the family for `wanted`."""
-    return SiteFamily(wanted)
+    return SiteFamily(wanted, options.jobs)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from petct_cli.core.parallel import open_executor, ordered_map
 from petct_cli.metrics.clinical_lesions import ClinicalLesion, Lesions, by_finding
 from petct_cli.metrics.families import Fact
 from petct_cli.report.lesions import ExtractedLesion, extract_lesions
@@ -15,6 +16,8 @@ from petct_cli.report.sites import sides_of
 SameT = TypeVar("SameT", Fact, ClinicalLesion)
 
 _KEPT = 1_000_000
+_AT_ONCE = 32
+_WORTH_PROCESSES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,46 @@ class RulesReader:
 
     def __call__(self, text: str) -> Reading:
         """Return what `text` states."""
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if key not in self._read:
-            if len(self._read) >= _KEPT:
-                for kept in (self._read, self._facts, self._lesions):
-                    kept.clear()
-            found = extract_lesions(text)
-            lesions = (replace(lesion, spans=()) for lesion in by_finding(found))
-            self._read[key] = Reading(_once(_facts_of(found), self._facts), _once(lesions, self._lesions))
-        return self._read[key]
+        key = _key(text)
+        return self._read[key] if key in self._read else self._keep(key, _read(text))
+
+    def all(self, texts: Iterable[str], jobs: int = 1) -> list[Reading]:
+        """Return what each of `texts` states; where there is much to read, `jobs` processes read it."""
+        told = list(texts)
+        if jobs > 1:
+            unread = [*{key: text for text in told if (key := _key(text)) not in self._read}.items()]
+            if len(unread) >= _WORTH_PROCESSES:
+                self._read_in_processes(unread, jobs)
+        return [self(text) for text in told]
+
+    def _read_in_processes(self, unread: Sequence[tuple[bytes, str]], jobs: int) -> None:
+        parts = [unread[start : start + _AT_ONCE] for start in range(0, len(unread), _AT_ONCE)]
+        with open_executor(jobs) as (executor, in_flight):
+            read = ordered_map(_read_part, ([text for _, text in part] for part in parts), executor, in_flight)
+            for part, readings in zip(parts, read, strict=True):
+                for (key, _), reading in zip(part, readings, strict=True):
+                    self._keep(key, reading)
+
+    def _keep(self, key: bytes, reading: Reading) -> Reading:
+        if len(self._read) >= _KEPT:
+            for kept in (self._read, self._facts, self._lesions):
+                kept.clear()
+        kept_once = Reading(_once(reading.facts, self._facts), _once(reading.lesions, self._lesions))
+        return self._read.setdefault(key, kept_once)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _read(text: str) -> Reading:
+    found = extract_lesions(text)
+    return Reading(tuple(_facts_of(found)), tuple(replace(lesion, spans=()) for lesion in by_finding(found)))
+
+
+def _read_part(texts: Sequence[str]) -> list[Reading]:
+    """Read some texts; what a worker process does."""
+    return [_read(text) for text in texts]
 
 
 def _facts_of(found: Iterable[ExtractedLesion]) -> Iterable[Fact]:
