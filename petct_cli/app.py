@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from petct_cli import __version__
-from petct_cli.cli.early import start_workers
+from petct_cli.cli.early import prepare_libraries, start_workers
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "phantom": ("petct_cli.commands.phantom:main", "Make synthetic PET/CT studies with reports and known lesions."),
@@ -107,6 +107,7 @@ def main() -> None:
     """Run petct; every way out has an exit code of `petct_cli.core.errors.ExitCode`."""
     from petct_cli.core.errors import ExitCode, PetctError
 
+    prepare_libraries()
     try:
         start_workers(sys.argv[1:])
         app()

@@ -6,6 +6,7 @@ petct's time holds the tokenising of the text as it is written; the others are g
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import subprocess
@@ -83,11 +84,14 @@ def first_record() -> None:
         rows = [{"id": str(n), "reference": texts[2 * n], "hypothesis": texts[2 * n + 1]} for n in range(89)]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         command = [sys.executable, "-m", "petct_cli", "score", str(file), "--metrics", "bleu4"]
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}  # as users have
 
         times = []
         for _ in range(STARTS):
             start = time.perf_counter()
-            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+            ) as process:
                 assert process.stdout is not None
                 assert process.stdout.readline().startswith(b"{")
                 times.append(time.perf_counter() - start)

@@ -194,3 +194,24 @@ def test_ct_is_deidentified_without_numpy_and_pydicom(petct: Callable[..., Resul
         cwd=tmp_path,
     )
     assert found[-2:] == ["0", "loaded"]
+
+
+def test_a_plugin_of_another_package_sees_no_record(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    known = tmp_path / "nosy-1.0.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: nosy\nVersion: 1.0\n")
+    (known / "entry_points.txt").write_text("[pydantic]\nnosy = nosy:plugin\n")
+    (tmp_path / "nosy.py").write_text(
+        f"open({str(told)!r}, 'a').close()\n"
+        "class plugin:\n"
+        "    def new_schema_validator(*given): return None, None, None\n"
+        "plugin = plugin()\n"
+    )
+    environment = clean_environment({"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(tmp_path)])})
+    subprocess.run([sys.executable, "-m", "petct_cli.core.records"], env=environment, capture_output=True, timeout=120)
+    assert told.exists()
+    told.unlink()
+    command = [sys.executable, "-m", "petct_cli", "pair", "--quiet"]
+    subprocess.run(command, input=lines(study("s1")), env=environment, capture_output=True, timeout=120, check=True)
+    assert not told.exists()

@@ -49,6 +49,16 @@ def by_name(records: list[dict[str, Any]]) -> dict[tuple[str, str | None, str | 
     return {(record["metric"], record.get("group"), record.get("control")): record for record in records}
 
 
+def test_scores_do_not_depend_on_how_many_processes_read_the_texts(petct: Any) -> None:
+    # Enough texts that processes are started for them, and different ones on both sides.
+    read = lines(*predictions(210, right=0.5))
+    options = ("score", "--bootstrap", "0", "--metrics", "site_f1,f1_tpf,weighted_errors")
+    alone, together = (petct(*options, "-j", jobs, stdin=read) for jobs in ("1", "2"))
+    assert (alone.code, together.code) == (0, 0), together.stderr
+    assert alone.stdout == together.stdout
+    assert {record["metric"] for record in alone.records} == {"site_f1", "f1_tpf", "weighted_errors"}
+
+
 def test_perfect_predictions_and_their_controls(petct: Any) -> None:
     done = petct("score", "--bootstrap", "200", stdin=lines(*predictions()))
     assert done.code == 0, done.stderr

@@ -1,7 +1,11 @@
-"""Worker processes on their way before the command itself is loaded: either takes as long, and each has a core."""
+"""Before the command is loaded: what its libraries find in the environment, and its worker processes on their way.
+
+The command takes as long to load as the workers do, and each has a core.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,12 +22,27 @@ PRELOADED: dict[str, tuple[str, ...]] = {
     ),
     "pair": ("petct_cli.stages.pair",),
     "phantom": ("petct_cli.stages.phantom", "petct_cli.volume.phantom", "petct_cli.dicom.synthesise"),
+    "score": ("petct_cli.metrics.reading",),
 }
 """Command -> what its worker processes need: loaded once, in the process that they are forked from.
 
 Nothing that starts threads of its own when it is imported (blosc2, numexpr) belongs here: a fork has only one.
 """
 _NO_WORKERS = frozenset({"-h", "--help", "--dry-run", "--explain", "--executor"})
+
+
+_ENVIRONMENT = {
+    # OpenBLAS's threads wait for their first work in a loop that takes 30 ms of a core each, in every process.
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+    # A plugin of any package that is installed would see every value of every record; looking for one takes 6 ms.
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+}
+
+
+def prepare_libraries() -> None:
+    """Set what numpy and pydantic read in the environment when they are loaded; what a user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def start_workers(arguments: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from petct_cli.cli.shared import Shared
 from petct_cli.cli.sources import read_records
 
 
-@command(uses=("seed",))
+@command(uses=("jobs", "seed"))
 def main(
     files: opt.Files = None,
     metrics: opt.Metrics = None,
@@ -84,6 +84,7 @@ def main(
         per_sample=per_sample,
         html=html,
         append=append,
+        jobs=shared.jobs,
     )
     shown = as_shown(stage, output, sys.stdout, get_terminal_size((120, 24)).columns)
     run(shown, read_systems(files or [], system, fields, partial(read_records, any_json=True)), shared)

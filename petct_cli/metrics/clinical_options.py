@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,6 +20,7 @@ from petct_cli.metrics.clinical_lesions import (
 from petct_cli.metrics.clinical_match import Floats, Tolerance, in_order
 from petct_cli.metrics.families import Item, Said
 from petct_cli.metrics.lesion_language import lesion_language
+from petct_cli.metrics.reading import read_by_rules
 from petct_cli.metrics.severity import Severity, default_severity
 from petct_cli.report.language import ENGLISH, VIETNAMESE
 
@@ -40,6 +41,8 @@ class ClinicalOptions:
         Whether there are scores for each organ, too.
     extractor
         What reads the lesions of a text.
+    jobs
+        Processes in which the rules do so.
     """
 
     scope: str | None = None
@@ -47,11 +50,14 @@ class ClinicalOptions:
     severity: Severity = field(default_factory=default_severity)
     by_organ: bool = False
     extractor: Extractor = field(default_factory=RuleExtractor)
+    jobs: int = 1
 
 
 # What every row of a clinical family begins with.
 SAMPLES, FAILED_TRUE, FAILED_SAID, TRUE_LISTED, TRUE_FACTS, SAID_LISTED, ENGLISH_TEXTS = range(7)
 SHARED_COLUMNS = 7
+
+_Read = Callable[[str, str], Lesions | None]
 
 
 @dataclass(frozen=True)
@@ -72,14 +78,30 @@ class LesionReader:
     def __init__(self, options: ClinicalOptions) -> None:
         self.options = options
         self._read: dict[tuple[str, str], Lesions | None] = {}
+        # Two families tell of the same sample, one after the other.
+        self._with_spans = lru_cache(maxsize=2)(options.extractor)
 
     def read(self, item: Item, hypothesis: str) -> tuple[Sides | None, Floats]:
-        """Return the lesions of a sample and the shared columns of its row.
+        """Return the lesions of a sample, with their spans, and the shared columns of its row.
 
         Lesions that came with the record go before its text, and a text before true lesions that know no types. The
         sides are None for a question, without a reference, and where an extraction failed on either side: then nothing
         is known, which is counted.
         """
+        return self._sides(item, hypothesis, lambda text, lang: self._with_spans(text, lang) if text else ())
+
+    def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
+        """Return `read` of each, where no one asks for the spans."""
+        if isinstance(self.options.extractor, RuleExtractor):
+            both = [(item, text, lesion_language(item, text)) for item, text in zip(items, hypotheses, strict=True)]
+            told = [
+                (item.reference, lang) for item, _, lang in both if item.reference and item.reference_lesions is None
+            ]
+            told += [(text, lang) for _, text, lang in both if not isinstance(text, Said)]
+            read_by_rules.all(told, self.options.jobs)
+        return [self._sides(*pair, self._of_text) for pair in zip(items, hypotheses, strict=True)]
+
+    def _sides(self, item: Item, hypothesis: str, read: _Read) -> tuple[Sides | None, Floats]:
         shared = np.zeros(SHARED_COLUMNS)
         if not item.is_report:
             return None, shared
@@ -88,7 +110,7 @@ class LesionReader:
             true = item.reference_lesions.lesions
             shared[TRUE_LISTED] = 1
         elif item.reference is not None:
-            true = self._of_text(item.reference, lang)
+            true = read(item.reference, lang)
         elif item.truth is not None:
             true = of_facts(item.truth)
             shared[TRUE_FACTS] = 1
@@ -98,7 +120,7 @@ class LesionReader:
             said = hypothesis.given.lesions
             shared[SAID_LISTED] = 1
         else:
-            said = self._of_text(hypothesis, lang)
+            said = read(hypothesis, lang)
         shared[FAILED_TRUE], shared[FAILED_SAID] = true is None, said is None
         if true is None or said is None:
             shared[[TRUE_LISTED, TRUE_FACTS, SAID_LISTED]] = 0
@@ -108,11 +130,9 @@ class LesionReader:
         shared[SAMPLES], shared[ENGLISH_TEXTS] = 1, lang == ENGLISH
         return Sides(self._counted(true), self._counted(said)), shared
 
-    def read_all(self, items: Sequence[Item], hypotheses: Sequence[str]) -> list[tuple[Sides | None, Floats]]:
-        """Return `read` of each."""
-        return [self.read(item, hypothesis) for item, hypothesis in zip(items, hypotheses, strict=True)]
-
     def _of_text(self, text: str, lang: str) -> Lesions | None:
+        if isinstance(self.options.extractor, RuleExtractor):
+            return read_by_rules(text, lang).lesions
         # What has one name for all languages reads a text alike whatever the language of its partner.
         key = self.options.extractor.name(lang), text
         if key not in self._read:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from petct_cli.metrics.families import Fact, Item
-from petct_cli.metrics.ngrams import rouge_n
+from petct_cli.metrics.overlap import Block, TokenCodes, f_measures, matches
 from petct_cli.report.normalise import DEFAULT
 from petct_cli.report.sections import split_sentences
 
@@ -77,11 +77,13 @@ def _best_template(found: Sequence[str], *, joined: bool) -> str:
     candidates = [max(distinct, key=lambda text: (common[text], _hash(text)))]
     candidates += [text for text in _frequent_sentences(references) if text] if joined else []
     candidates += distinct[:_CANDIDATES]
-    judges = [DEFAULT.tokens(text) for text in references[:_JUDGES]]
+    codes = TokenCodes(DEFAULT.tokens)
+    judges = [codes(text) for text in references[:_JUDGES]]
 
     def mean_score(text: str) -> float:
-        tokens = DEFAULT.tokens(text)
-        return sum(rouge_n(tokens, judge) for judge in judges)
+        block = Block(range(len(judges)), [codes(text)] * len(judges), judges)
+        # The sum of the list, not of the array: the order of adding decides between candidates that score alike.
+        return float(sum(f_measures(matches(block, 1)[:, 0], *block.lengths()).tolist()))
 
     return max(dict.fromkeys(candidates), key=mean_score)
 

@@ -10,7 +10,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +18,9 @@ from numpy.typing import NDArray
 from petct_cli.metrics.controls import most_frequent_site
 from petct_cli.metrics.families import Fact, Family, FamilyControl, Item
 from petct_cli.metrics.lesion_language import lesion_language, read_language
+from petct_cli.metrics.reading import read_by_rules
 from petct_cli.report.language import ENGLISH, VIETNAMESE
-from petct_cli.report.lesions import EXTRACTOR_VERSION, extract_lesions
-from petct_cli.report.sites import sides_of
+from petct_cli.report.lesions import EXTRACTOR_VERSION
 
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
@@ -40,22 +39,11 @@ _COLUMNS = _SAMPLES + 1
 _MIN_PAIRS = 3
 
 
-@lru_cache(maxsize=65536)
-def stated_facts(text: str, lang: str) -> tuple[Fact, ...]:
-    """Return the lesions that `text`, in `lang`, states as facts: one per (site, side), both sides as two."""
-    return tuple(
-        Fact(lesion.site, side, lesion.size_mm, lesion.suv_max)
-        for lesion in extract_lesions(text, lang)
-        if lesion.site is not None and lesion.fdg != "none"
-        for side in sides_of(lesion.site, lesion.side)
-    )
-
-
 def true_facts(item: Item) -> tuple[Fact, ...]:
     """Return the lesions that are true of `item`."""
     if item.truth is not None:
         return item.truth
-    return stated_facts(item.reference, read_language(item.reference)) if item.reference else ()
+    return read_by_rules(item.reference, read_language(item.reference)).facts if item.reference else ()
 
 
 def sites_of(facts: Iterable[Fact]) -> frozenset[Pair]:
@@ -68,6 +56,7 @@ class SiteFamily(Family):
     """Micro-averaged F1 over (site, side), and MAE and Pearson's r of size and SUVmax on matched lesions."""
 
     wanted: tuple[str, ...]
+    jobs: int = 1
 
     def applicable(self, items: Sequence[Item]) -> tuple[str, ...]:
         """Return all, unless there are only questions."""
@@ -75,8 +64,10 @@ class SiteFamily(Family):
 
     def rows(self, items: Sequence[Item], hypotheses: Sequence[str]) -> Floats:
         languages = [lesion_language(item, text) for item, text in zip(items, hypotheses, strict=True)]
-        stated = [stated_facts(str(text), lang) for text, lang in zip(hypotheses, languages, strict=True)]
-        rows = self.rows_of_facts(items, stated)
+        told = [(str(text), lang) for text, lang in zip(hypotheses, languages, strict=True)]
+        references = [item.reference for item in items if item.truth is None and item.reference]
+        read = read_by_rules.all([*told, *((text, read_language(text)) for text in references)], self.jobs)
+        rows = self.rows_of_facts(items, [said.facts for said in read[: len(told)]])
         rows[:, _ENGLISH] = rows[:, _SAMPLES] * [lang == ENGLISH for lang in languages]
         return rows
 
@@ -203,6 +194,6 @@ def chance_f1(items: Sequence[Item]) -> float | None:
     return 100 * hits / expected if expected else None
 
 
-def site_family(wanted: tuple[str, ...], _options: MetricOptions) -> SiteFamily:
+def site_family(wanted: tuple[str, ...], options: MetricOptions) -> SiteFamily:
     """Return the family for `wanted`."""
-    return SiteFamily(wanted)
+    return SiteFamily(wanted, options.jobs)

@@ -29,12 +29,15 @@ class MetricOptions:
         Of the clinical metrics; None for the defaults.
     encoder
         Makes the text encoder of BERTScore, when that is asked for.
+    jobs
+        Processes that read texts.
     """
 
     tokens: Tokens = SYLLABLES
     vqa_tolerance: float = 0.1
     clinical: ClinicalOptions | None = None
     encoder: Callable[[], Encoder] | None = None
+    jobs: int = 1
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Score:
         Where to write a page for a person (`petct_cli.stages.score_page`), None for none.
     append
         File that gets one line per run (`petct_cli.stages.score_log`), None for none.
+    jobs
+        Processes that read lesions in texts.
 
     Emits one record per metric over everything, one per metric and group, and one per metric and control.
     """
@@ -72,6 +74,7 @@ class Score:
     per_sample: bool = False
     html: Path | None = None
     append: Path | None = None
+    jobs: int = 1
 
     name: ClassVar[str] = "score"
     version: ClassVar[str] = "2"
@@ -156,8 +159,8 @@ class Score:
         """Return the metrics asked for, ready to compute; of the default ones those that `items` hold anything for."""
         from petct_cli.metrics.registry import MetricOptions, build_families
 
-        clinical = self.clinical.options() if self.clinical != Clinical() else None
-        options = MetricOptions(self.wording.splitter(), self.vqa_tolerance, clinical, self.wording.encoder)
+        clinical = self.clinical.options(self.jobs) if self.clinical != Clinical() or self.jobs > 1 else None
+        options = MetricOptions(self.wording.splitter(), self.vqa_tolerance, clinical, self.wording.encoder, self.jobs)
         families = build_families(self.metrics, self.preset, options)
         if self.metrics:
             return families
@@ -167,7 +170,9 @@ class Score:
         """Return the options that change scores, for the records' provenance."""
         from petct_cli.metrics.registry import PRESETS
 
-        kept = {name: value for name, value in vars(self).items() if name not in ("per_sample", "html", "append")}
+        kept = {
+            name: value for name, value in vars(self).items() if name not in ("per_sample", "html", "append", "jobs")
+        }
         metrics = list(self.metrics or PRESETS[self.preset].default)
         texts = {"wording": self.wording.content(), "fields": asdict(self.fields)}
         return {**kept, **texts, "metrics": metrics, "clinical": self.clinical.content()}

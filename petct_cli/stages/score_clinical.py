@@ -59,7 +59,7 @@ class Clinical:
 
             read_severity(self.severity)
 
-    def options(self) -> ClinicalOptions:
+    def options(self, jobs: int = 1) -> ClinicalOptions:
         """Return them as the metrics take them."""
         from petct_cli.metrics.clinical_match import Tolerance
         from petct_cli.metrics.clinical_options import ClinicalOptions
@@ -67,7 +67,7 @@ class Clinical:
 
         severity = default_severity() if self.severity is None else read_severity(self.severity)
         tolerance = Tolerance(self.position, self.size, self.suv)
-        options = ClinicalOptions(self.scope, tolerance, severity, self.by_organ)
+        options = ClinicalOptions(self.scope, tolerance, severity, self.by_organ, jobs=jobs)
         if self.extractor is None:
             return options
         from petct_cli.metrics.endpoint_lesions import EndpointLesions

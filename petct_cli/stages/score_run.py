@@ -174,7 +174,7 @@ class ScoreRun:
             yield from comparisons(family, sums, self._resampler, stamp)
 
     def _controls(self, emit: Emitter, system: ScoredSystem) -> Iterator[ScoreRecord]:
-        from petct_cli.metrics.controls import FOLDS, exchange, fold_of, shuffles, taken_from, templates
+        from petct_cli.metrics.controls import FOLDS, exchange, shuffles, taken_from, templates
         from petct_cli.metrics.stock import STOCK_RULE, without_stock
 
         items = system.input.items
@@ -192,7 +192,7 @@ class ScoreRun:
             "other_patient": lambda: taken_from(orders[0], [item.right_answer for item in items]),
             "self": lambda: [item.right_answer for item in items],
         }
-        if len({fold_of(item.patient) for item in items if item.reference}) < 2:
+        if len({item.patient for item in items if item.reference}) < 2:
             del made_from_truth["template"]  # one is made from other patients, of whom there are none
         for control, texts in made_from_truth.items():
             for place, (rows, without) in enumerate(self._rows_from_truth(system, control, texts)):
