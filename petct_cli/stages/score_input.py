@@ -190,7 +190,8 @@ def read_items(records: Iterable[Record], fields: Fields, system: str | None) ->
             status = "without_truth"
         elif record.error is not None:
             status = "failed"
-        elif hypothesis is None and (lesions[1] is None or lesions[1].lesions is None):
+        elif hypothesis is None and (lesions[1] is None or (lesions[1].lesions is None and fields.hypothesis in value)):
+            # A record of lists alone has no field for a text: null is then an extraction that failed.
             status = "missing"
         identity = record.id or str(len(found.read))
         found.with_ids = found.with_ids and bool(record.id)
