@@ -52,7 +52,9 @@ def test_an_english_sentence(text: str, lesions: list[Told]) -> None:
     assert [told(lesion) for lesion in extract_lesions(text, "en")] == lesions
 
 
-@pytest.mark.parametrize("change", ["NFD", "upper", "tone", "point", "plain spaces", "tabs", "two spaces", "no break", "no width"])
+@pytest.mark.parametrize(
+    "change", ["NFD", "upper", "tone", "point", "plain spaces", "tabs", "two spaces", "no break", "no width"]
+)
 def test_spelling_changes_nothing(change: str) -> None:
     for text, lesions in read_table("lesions_vi.txt"):
         other = {

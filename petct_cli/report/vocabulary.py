@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from petct_cli.report.cues import Cue
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
 
-WORD = re.compile(r"\d+/\d+|\d+|[^\W\d_]+(?:-(?=[^\W\d_]))?|[^\w\s]")
+WORD = re.compile(r"[^\W\d_]+(?:-(?=[^\W\d_]))?|\d+/\d+|\d+|[^\w\s]")
 """A token of text: a fraction, a number, a syllable or a mark."""
 Span = tuple[int, int]
 
@@ -150,7 +150,9 @@ def _terms(table: Mapping[str, Any]) -> dict[tuple[str, ...], Term]:
         terms |= {words: Term(kind=kind) for wording in wordings for words in _spellings(wording)}
     places = {words: meaning for wording, meaning in _place_terms(table) for words in _spellings(wording)}
     # "vùng cổ" is "cổ": longer than that, it would hide "cổ tử cung".
-    terms |= {words: meaning for words, meaning in places.items() if words[0] != "vùng" or places.get(words[1:]) != meaning}
+    terms |= {
+        words: meaning for words, meaning in places.items() if words[0] != "vùng" or places.get(words[1:]) != meaning
+    }
     everywhere = frozenset(table["roles"]["everywhere"])
     for words, meaning in terms.items():
         if meaning.kind:
