@@ -12,11 +12,11 @@ _NEEDS_EVENING = re.compile(r"[^\S\r\n ]|  |[\u00ad\u200b-\u200d\u2060\ufeff]")
 
 
 def composed_with_offsets(text: str) -> tuple[str, list[int] | None]:
-    """Return `text` composed and with single spaces, and for each of its characters the offset in `text`.
+    r"""Return `text` composed and with single spaces, and for each of its characters the offset in `text`.
 
     Marks without width are left out, line breaks stay. No offsets (None) where they are the same.
 
-    >>> composed_with_offsets("hạch\\t  nách")
+    >>> composed_with_offsets("hạch\t  nách")
     ('hạch nách', [0, 1, 2, 3, 4, 7, 8, 9, 10, 11])
     """
     composed, offsets = _composed(text)

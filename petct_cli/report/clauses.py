@@ -173,10 +173,10 @@ _THEN_NUMBER = re.compile(r"\s*(?:khoảng\s*)?\d")
 
 
 def _starts_another(part: Sentence, begin: int, joint: re.Match[str], opens: Mention, end: int) -> bool:
-    if opens.term.kind == "thickening" and _THEN_NUMBER.match(part.live, opens.span[1]):
-        return joint.group().startswith(";")
+    # "dày thành đoạn dài 6 cm, dày 12 mm" is one.
+    how_thick = opens.term.kind == "thickening" and _THEN_NUMBER.match(part.live, opens.span[1])
     before, after = part.measures(begin, joint.start()), part.measures(joint.end(), end)
-    if joint.group().startswith(";") or before.same_kind(after):
+    if joint.group().startswith(";") or (not how_thick and before.same_kind(after)):
         return True
     heads = part.heads(begin, joint.start())
     if opens.term.organ:

@@ -1,11 +1,11 @@
-"""Patterns that say before they search that they cannot be found: most cues are in few sentences.
+r"""Patterns that say before they search that they cannot be found: most cues are in few sentences.
 
 `re` tries a pattern that begins with an alternative or a word boundary at each character; whether any of the literal
 beginnings of the alternatives is in the text at all is known in a hundredth of the time.
 
->>> beginnings(r"\\b(?:cách|chèn(?: ép)?|(?:gây )?hẹp)\\b")
+>>> beginnings(r"\b(?:cách|chèn(?: ép)?|(?:gây )?hẹp)\b")
 ('cách', 'chèn', 'gây ', 'hẹp')
->>> beginnings(r"\\d+ mm") is None
+>>> beginnings(r"\d+ mm") is None
 True
 """
 

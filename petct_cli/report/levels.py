@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from petct_cli.report.cues import Cue
 from petct_cli.report.vocabulary import Vocabulary
 
 Span = tuple[int, int]
@@ -98,7 +99,7 @@ def _vertebrae(text: str, words: Vocabulary, organs: set[str]) -> Iterator[Coded
 _PLAIN_NUMBERS = re.compile(r"(?:\s*[,/-]\s*\d{1,2}(?![\d.,]*\s*(?:mm|cm|x|×|\d))\b)+")
 
 
-def _listed(text: str, start: int, item: re.Pattern[str], lead: re.Pattern[str] | None) -> tuple[list[str], int]:
+def _listed(text: str, start: int, item: Cue, lead: Cue | None) -> tuple[list[str], int]:
     """Read "II, III và nhóm IV" or "2-4" from `start`; return the codes and where they end."""
     codes: list[str] = []
     end = start

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from petct_cli.report.cues import Cue
+
 Span = tuple[int, int]
 
 _NUMBER = r"\d{1,3}(?!\d)(?:\s?[.,]\s?\d{1,2})?"
@@ -101,7 +103,7 @@ def _number(text: str) -> float:
     return float("".join(text.split()).replace(",", "."))
 
 
-def find_uptakes(text: str, yardstick: re.Pattern[str] | None = None) -> list[Uptake]:
+def find_uptakes(text: str, yardstick: Cue | None = None) -> list[Uptake]:
     """Return the statements of SUVmax (or of an SUV of no stated kind) in `text`; SUVmean is none."""
     found: list[Uptake] = []
     for match in _SUV.finditer(text):
@@ -161,7 +163,7 @@ def find_sizes(text: str) -> list[Size]:
     return found
 
 
-def earlier_spans(text: str, earlier: re.Pattern[str], today: re.Pattern[str]) -> list[Span]:
+def earlier_spans(text: str, earlier: Cue, today: Cue) -> list[Span]:
     """Return the ranges of `text` that tell what was measured on another day."""
     spans = [match.span() for match in _CHANGE.finditer(text)]
     for match in earlier.finditer(text):

@@ -155,11 +155,10 @@ def _read(part: Sentence, start: int, end: int, earlier: Sequence[Span]) -> Stat
     if kind is None and start > 0 and _STARTS_WITH_PLACE.match(text) and measures and part.before.kind:
         kind = part.before.kind
         positions = _same_side(places.of_lesion([Mention((0, 0), Term(kind=kind))]), part.before.positions)
-    if not positions and words.cues["others"].search(raw):
-        return None
+    of_others = not positions and words.cues["others"].search(raw)
     grown = [reach for reach in places.reaches if reach.invasion]
     only_grows = bool(grown) and not measures and fdg is None and not positions and not part.before.positions
-    if not only_grows and not measures and _is_denied(raw, fdg, words):
+    if of_others or (not only_grows and not measures and _is_denied(raw, fdg, words)):
         return None
     if kind is None and not measures.suv_max and fdg != "increased" and not only_grows:
         part.before.positions = positions or part.before.positions

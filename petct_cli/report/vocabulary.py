@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from petct_cli.report.cues import Cue
 from petct_cli.report.normalise import compose, fold, unify_tone_marks
 
-WORD = re.compile(r"\d+/\d+|\d+|[^\W\d_]+(?:-(?=[^\W\d_]))?|[^\w\s]")
+WORD = re.compile(r"[^\W\d_]+(?:-(?=[^\W\d_]))?|\d+/\d+|\d+|[^\w\s]")
 """A token of text: a fraction, a number, a syllable or a mark."""
 Span = tuple[int, int]
 
