@@ -16,7 +16,7 @@ from petct_cli.report.sites import sides_of
 SameT = TypeVar("SameT", Fact, ClinicalLesion)
 
 _Told = tuple[str, str]  # text and language
-_KEPT = 1_000_000
+_KEPT = 400_000
 _AT_ONCE = 32
 _WORTH_PROCESSES = 200
 
@@ -38,7 +38,7 @@ class Reading:
 
 
 class RulesReader:
-    """Reads texts by `petct_cli.report.lesions` and keeps what they state: half a kilobyte a text, a million at most.
+    """Reads texts by `petct_cli.report.lesions` and keeps what they state: up to 3 kB a text, of 400,000 at most.
 
     Neither the texts nor the places in them are kept, and what several texts state is kept once.
     """
