@@ -56,7 +56,7 @@ class Statement:
     refers_back: bool = False
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32_768)
 def read_sentence(sentence: str, lang: str, physiological: bool = False) -> tuple[Statement, ...]:
     """Return what `sentence` (composed, lowercase, tone marks in one place) states, with spans in it.
 
