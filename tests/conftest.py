@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 import pytest
 
+from petct_cli.cli.early import ENVIRONMENT
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -31,10 +33,15 @@ class Result:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The user's environment without what would hide a fault of ours (unbuffered output, forced colours)."""
-    hidden = ("PYTHONUNBUFFERED", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS", "LINES")
+    """The user's environment without what would hide a fault of ours (unbuffered output, forced colours, our own)."""
+    hidden = ("PYTHONUNBUFFERED", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS", "LINES", *ENVIRONMENT)
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, "OMP_NUM_THREADS": "1", **(extra or {})}
+
+
+def environment_on_a_full_disk() -> dict[str, str]:
+    """Return it for a process whose files may not grow: Python would leave its own caches cut short."""
+    return clean_environment({"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def default_signals() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from conftest import Result, clean_environment, default_signals
+from conftest import Result, clean_environment, default_signals, environment_on_a_full_disk
 from samples import lines
 
 Petct = Callable[..., Result]
@@ -126,7 +126,7 @@ def test_a_full_disk_ends_the_run_and_a_larger_one_goes_on(petct: Petct, copy: P
     full = subprocess.run(
         [sys.executable, "-m", "petct_cli", *arguments],
         cwd=copy,
-        env=clean_environment(),
+        env=environment_on_a_full_disk(),
         capture_output=True,
         preexec_fn=limit,
     )

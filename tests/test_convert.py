@@ -17,7 +17,7 @@ import nibabel
 import numpy as np
 import orjson
 import pytest
-from conftest import REPOSITORY, Result, clean_environment
+from conftest import REPOSITORY, Result, clean_environment, environment_on_a_full_disk
 from dicom_factory import PATIENT_ID, PATIENT_NAME, STUDY_UID, write_series
 from in_process import petct_here
 
@@ -494,7 +494,7 @@ def test_full_disk_and_unwritable_output(petct: Petct, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "petct_cli", "convert", "in", "-o", "out", "--grid", "ct"],
         cwd=tmp_path,
-        env={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},
+        env={**environment_on_a_full_disk(), "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
     )

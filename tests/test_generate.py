@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
+from conftest import environment_on_a_full_disk
 from model_samples import make_samples
 from safetensors.torch import load_file, save_file
 
@@ -248,7 +249,9 @@ try:
 except OutputError as error:
     print(error.code)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=os.getcwd())
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    environment = environment_on_a_full_disk()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=os.getcwd(), env=environment)
     assert done.stdout.strip() == "output_failed", done.stderr
     with Journal(tmp_path) as journal:
         assert journal.get("1") == "text"

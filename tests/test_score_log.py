@@ -14,7 +14,7 @@ import pytest
 from petct_cli.core.errors import OutputError
 from petct_cli.core.records import ScoreLog
 from petct_cli.stages.score_log import LogFile, summary
-from tests.conftest import REPOSITORY, clean_environment
+from tests.conftest import REPOSITORY, clean_environment, environment_on_a_full_disk
 from tests.samples import lines
 
 RECORDS = lines(*({"id": f"i{n}", "patient": f"p{n}", "reference": f"x y {n}", "hypothesis": "x y"} for n in range(6)))
@@ -141,7 +141,10 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         "LogFile(Path(sys.argv[1])).add(log_line('b'))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, kept, REPOSITORY], capture_output=True, text=True, env=clean_environment()
+        [sys.executable, "-c", script, kept, REPOSITORY],
+        capture_output=True,
+        text=True,
+        env=environment_on_a_full_disk(),
     )
     assert "output_failed" in done.stderr
     assert kept.read_bytes() == before

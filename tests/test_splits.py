@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import Result, clean_environment
+from conftest import Result, environment_on_a_full_disk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import lines, study
@@ -426,7 +426,7 @@ def test_a_full_disk_below_tmpdir_is_no_fault_of_petct(tmp_path: Path, options: 
 
     done = subprocess.run(
         [sys.executable, "-m", "petct_cli", "pair", "--regions", "paper", "--duplicates", "off", *options],
-        input=studies, capture_output=True, env={**clean_environment(), "TMPDIR": str(tmp_path)}, cwd=tmp_path,
+        input=studies, capture_output=True, env={**environment_on_a_full_disk(), "TMPDIR": str(tmp_path)}, cwd=tmp_path,
         preexec_fn=no_room, check=False,
     )  # fmt: skip
     assert done.returncode == 74, done.stderr

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import clean_environment
+from conftest import clean_environment, environment_on_a_full_disk
 from model_samples import make_samples
 
 from petct_cli.core.errors import InputError, UsageError
@@ -195,7 +195,9 @@ for save in (lambda: save_llava(model, Path(sys.argv[1])), save_tokenizer):
     except OSError as error:
         print(error.errno == errno.EFBIG)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=os.getcwd())
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    environment = environment_on_a_full_disk()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=os.getcwd(), env=environment)
     assert done.stdout.split() == ["True", "True"], done.stderr
 
 

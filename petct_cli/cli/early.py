@@ -31,7 +31,7 @@ Nothing that starts threads of its own when it is imported (blosc2, numexpr) bel
 _NO_WORKERS = frozenset({"-h", "--help", "--dry-run", "--explain", "--executor"})
 
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # OpenBLAS's threads wait for their first work in a loop that takes 30 ms of a core each, in every process.
     "OPENBLAS_THREAD_TIMEOUT": "4",
     # A plugin of any package that is installed would see every value of every record; looking for one takes 6 ms.
@@ -41,7 +41,7 @@ _ENVIRONMENT = {
 
 def prepare_libraries() -> None:
     """Set what numpy and pydantic read in the environment when they are loaded; what a user has set stays."""
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
