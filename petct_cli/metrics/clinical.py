@@ -21,7 +21,7 @@ from petct_cli.metrics.clinical_options import (
     shared_counts,
     shared_signature,
 )
-from petct_cli.metrics.families import Family, Item, Part
+from petct_cli.metrics.families import Family, Item, Part, ratio
 
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
@@ -85,8 +85,7 @@ class ClinicalF1Family(Family):
 
     def value(self, metric: str, sums: Floats) -> Floats:
         tp, fp, scorable = np.moveaxis(sums[..., _START[metric] : _START[metric] + _SCORABLE + 1], -1, 0)
-        defined = scorable > 0
-        return np.asarray(np.where(defined, 200 * tp / np.where(defined, tp + fp + scorable, 1), np.nan))
+        return ratio(200 * tp, np.where(scorable > 0, tp + fp + scorable, 0))
 
     def size(self, metric: str, sums: Floats) -> float:
         return float(sums[_START[metric] + _SCORABLE])

@@ -26,7 +26,7 @@ from petct_cli.metrics.clinical_options import (
     shared_counts,
     shared_signature,
 )
-from petct_cli.metrics.families import Family, Item, Part
+from petct_cli.metrics.families import Family, Item, Part, ratio
 
 if TYPE_CHECKING:
     from petct_cli.metrics.registry import MetricOptions
@@ -151,8 +151,7 @@ class ClinicalErrorFamily(Family):
         if metric in _LESS_MATCHED:
             top = top - sums[..., _MATCHED]
         bottom = sums[..., list(below)].sum(-1)
-        defined = bottom > 0
-        return np.asarray(np.where(defined, factor * top / np.where(defined, bottom, 1), np.nan))
+        return ratio(factor * top, bottom)
 
     def size(self, metric: str, sums: Floats) -> float:
         return float(sums[list(_RATIOS[metric][2])].sum())

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
+def ratio(top: Floats, bottom: Floats) -> Floats:
+    """Return `top` / `bottom`, NaN where `bottom` is not above 0: there a metric is not defined."""
+    defined = bottom > 0
+    return np.asarray(np.where(defined, top / np.where(defined, bottom, 1), np.nan), dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Fact:
     """One true or extracted lesion at one of the (site, side) combinations."""

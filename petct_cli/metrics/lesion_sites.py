@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petct_cli.metrics.controls import most_frequent_site
-from petct_cli.metrics.families import Fact, Family, FamilyControl, Item
+from petct_cli.metrics.families import Fact, Family, FamilyControl, Item, ratio
 from petct_cli.metrics.lesion_language import lesion_language, read_language
 from petct_cli.metrics.reading import read_by_rules
 from petct_cli.report.language import ENGLISH, VIETNAMESE
@@ -91,14 +91,14 @@ class SiteFamily(Family):
     def value(self, metric: str, sums: Floats) -> Floats:
         if metric == "site_f1":
             tp, fp, fn = sums[..., _TP], sums[..., _FP], sums[..., _FN]
-            return _ratio(200 * tp, np.where(tp + fn > 0, 2 * tp + fp + fn, 0))
+            return ratio(200 * tp, np.where(tp + fn > 0, 2 * tp + fp + fn, 0))
         start = _SIZE if metric.startswith("size") else _SUV
         n = sums[..., start]
         if "mae" in metric:
-            return _ratio(sums[..., start + _PAIR_SUMS], n)
+            return ratio(sums[..., start + _PAIR_SUMS], n)
         _, x, y, xx, yy, xy = np.moveaxis(sums[..., start : start + _PAIR_SUMS], -1, 0)
         spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
-        return _ratio(n * xy - x * y, np.where((n >= _MIN_PAIRS) & (spread > 1e-9), np.sqrt(spread), 0))
+        return ratio(n * xy - x * y, np.where((n >= _MIN_PAIRS) & (spread > 1e-9), np.sqrt(spread), 0))
 
     def size(self, metric: str, sums: Floats) -> float:
         if metric == "site_f1":
@@ -147,11 +147,6 @@ _SIGNATURES = {
     "suv_mae": "mae:suvmax|match:site+side",
     "r": "r:pearson|match:site+side",
 }
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    defined = denominator > 0
-    return np.asarray(np.where(defined, numerator / np.where(defined, denominator, 1), np.nan), dtype=np.float64)
 
 
 def _add_measure(row: Floats, start: int, said: float | None, meant: float | None) -> None:

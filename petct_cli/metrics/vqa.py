@@ -26,7 +26,7 @@ from petct_cli.metrics.answers import (
     size_mm,
     suv_max,
 )
-from petct_cli.metrics.families import Family, FamilyControl, Floats, Item
+from petct_cli.metrics.families import Family, FamilyControl, Floats, Item, ratio
 from petct_cli.metrics.lesion_language import read_language
 from petct_cli.metrics.ngrams import rouge_n
 from petct_cli.metrics.tokens import SYLLABLES, Tokens
@@ -186,7 +186,7 @@ class VqaFamily(Family):
 
     def value(self, metric: str, sums: Floats) -> Floats:
         if metric == "vqa_closed_accuracy":
-            return _ratio(100 * (sums[..., 0] + sums[..., 4]), sums[..., :6].sum(-1))
+            return ratio(100 * (sums[..., 0] + sums[..., 4]), sums[..., :6].sum(-1))
         if metric == "vqa_macro_f1":
             yes, no = sums[..., _YES], sums[..., _NO]
             asked = np.stack([yes.sum(-1), no.sum(-1)], -1)
@@ -194,9 +194,9 @@ class VqaFamily(Family):
             right = np.stack([yes[..., 0], no[..., 1]], -1)
             # An answer that no reference gives has no F1 of its own; giving it is a miss of the other.
             f1 = np.where(asked > 0, 200 * right / np.maximum(asked + said, 1), 0)
-            return _ratio(f1.sum(-1), (asked > 0).sum(-1))
+            return ratio(f1.sum(-1), (asked > 0).sum(-1))
         start = _START[metric]
-        return _ratio(sums[..., start + 1], sums[..., start])
+        return ratio(sums[..., start + 1], sums[..., start])
 
     def size(self, metric: str, sums: Floats) -> float:
         start = _START.get(metric)
@@ -273,11 +273,6 @@ _SIGNATURES = {
     "vqa_how_many": "vqa:how-many|match:exact",
     "vqa_open_f1": "vqa:open|f1:tokens|avg:samples",
 }
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    defined = bottom > 0
-    return np.asarray(np.where(defined, top / np.where(defined, bottom, 1), np.nan), dtype=np.float64)
 
 
 def vqa_family(wanted: tuple[str, ...], options: MetricOptions) -> VqaFamily:

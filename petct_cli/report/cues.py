@@ -75,7 +75,7 @@ def _of_branch(branch: str) -> list[str] | None:
         inner = beginnings(branch[at + 3 : end])
         if inner is None:
             return None
-        if branch[end + 1 : end + 2] in ("?", "*", "{") and branch[end + 1 : end + 2]:
+        if branch[end + 1 : end + 2] in ("?", "*", "{"):
             after = end + 2
             if branch[end + 1] == "{":
                 return None
@@ -85,7 +85,7 @@ def _of_branch(branch: str) -> list[str] | None:
     end = at
     while end < len(branch) and branch[end] not in _SPECIAL:
         end += 1
-    if branch[end : end + 1] in ("?", "*", "{") and branch[end : end + 1]:
+    if branch[end : end + 1] in ("?", "*", "{"):
         end -= 1  # the last letter may be missing
     return [branch[at:end]] if end > at else None
 
