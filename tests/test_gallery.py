@@ -9,7 +9,8 @@ import pytest
 from conftest import REPOSITORY, Result
 from samples import lines
 
-from petct_cli.core.records import Sample, Score
+from petct_cli.core.records import Sample
+from petct_cli.core.score_records import Score
 from petct_cli.stages.gallery import choose, marked, score_table, true_sites
 
 Petct = Callable[..., Result]

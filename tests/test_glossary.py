@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from petct_cli.core.records import Comparison, Record, SampleScore, Score, ScoreLog
+from petct_cli.core.records import Record
+from petct_cli.core.score_records import Comparison, SampleScore, Score, ScoreLog
 from petct_cli.metrics.glossary import glossary, over_samples
 from petct_cli.metrics.registry import PRESETS
 from tests.conftest import REPOSITORY

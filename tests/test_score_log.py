@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from petct_cli.core.errors import OutputError
-from petct_cli.core.records import ScoreLog
+from petct_cli.core.score_records import ScoreLog
 from petct_cli.stages.score_log import LogFile, summary
 from tests.conftest import REPOSITORY, clean_environment, environment_on_a_full_disk
 from tests.samples import lines

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from samples import lines
 from test_score import predictions
 
-from petct_cli.core.records import Comparison, Score
+from petct_cli.core.score_records import Comparison, Score
 from petct_cli.metrics.families import Item
 from petct_cli.metrics.interval_plot import Line, Point, interval_plot, nice_ticks
 from petct_cli.metrics.verdict import verdict

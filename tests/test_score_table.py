@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from petct_cli.core.records import Comparison, Score
+from petct_cli.core.score_records import Comparison, Score
 from petct_cli.metrics.table_forms import FORMS, csv_rows, html, latex, markdown
 from petct_cli.metrics.table_terminal import terminal
 

@@ -12,9 +12,15 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from petct_cli.core import records
+from petct_cli.core import records, score_records
 from petct_cli.core.errors import RecordError
-from petct_cli.core.records import MODELS, SCHEMA, AnyRecord, Record
+from petct_cli.core.records import SCHEMA, AnyRecord, Checkpoint, Crosswalk, Record, Sample, SlicePair, Study
+from petct_cli.core.score_records import Comparison, SampleScore, Score, ScoreLog
+
+MODELS: dict[str, type[Record]] = {
+    model.TYPE: model
+    for model in (Study, Sample, SlicePair, Checkpoint, Score, Comparison, SampleScore, ScoreLog, Crosswalk)
+}
 
 _MAYBE_BIG_INTEGER = re.compile(rb"\d{19}")
 _INT64 = range(-(2**63), 2**64)
@@ -108,7 +114,8 @@ def _refuse_big_integers(line: bytes) -> None:
 
 @cache
 def _field_names() -> frozenset[str]:
-    parts = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    kinds = [*vars(records).values(), *vars(score_records).values()]
+    parts = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
     fields = [item for part in parts for item in part.model_fields.items()]
     return frozenset(name for name, _ in fields) | frozenset(info.alias for _, info in fields if info.alias)
 

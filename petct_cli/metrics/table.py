@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from petct_cli.core.records import Comparison, Score
+from petct_cli.core.score_records import Comparison, Score
 from petct_cli.metrics.glossary import name_of, over_samples, place_of
 from petct_cli.metrics.verdict import verdicts
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import orjson
 
-from petct_cli.core.records import Comparison, Score
+from petct_cli.core.score_records import Comparison, Score
 from petct_cli.metrics.table import Cell, Line, Sheet, sheet
 
 Records = Sequence[Score | Comparison]

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from petct_cli.core.records import Comparison, Score
+from petct_cli.core.score_records import Comparison, Score
 from petct_cli.metrics.table import Cell, Line, Sheet, sheet
 from petct_cli.metrics.verdict import leading_metrics
 

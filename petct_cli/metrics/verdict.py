@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from petct_cli.core.records import Score
+from petct_cli.core.score_records import Score
 from petct_cli.metrics.glossary import name_of
 
 Level = Literal["yes", "none", "against", "untested"]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from petct_cli.core.errors import InputError, PetctError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import BadLineError, decode
-from petct_cli.core.records import Image, Lesion, Record, Sample, Score, Study
+from petct_cli.core.records import Image, Lesion, Record, Sample, Study
+from petct_cli.core.score_records import Score
 from petct_cli.core.store import write_atomically
 from petct_cli.metrics.glossary import name_of
 from petct_cli.metrics.table import arrange

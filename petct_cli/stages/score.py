@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from petct_cli.core.errors import InputError, OutputError, UsageError
-from petct_cli.core.records import AnyRecord, Comparison, Record, Sample
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.records import AnyRecord, Record, Sample
+from petct_cli.core.score_records import Comparison
+from petct_cli.core.score_records import Score as ScoreRecord
 from petct_cli.stages.score_clinical import Clinical
 from petct_cli.stages.score_input import Fields, read_items
 from petct_cli.stages.score_log import LogFile, summary

@@ -17,8 +17,8 @@ from petct_cli import __version__
 from petct_cli.core.errors import OutputError, UsageError
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.jsonl import encode
-from petct_cli.core.records import Comparison, ScoreLog
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.score_records import Comparison, ScoreLog
+from petct_cli.core.score_records import Score as ScoreRecord
 
 if TYPE_CHECKING:
     from petct_cli.stages.score_run import ScoreRun

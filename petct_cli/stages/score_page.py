@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from petct_cli.core.records import Comparison
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.score_records import Comparison
+from petct_cli.core.score_records import Score as ScoreRecord
 from petct_cli.metrics.glossary import name_of
 from petct_cli.metrics.stock import stock_sentences
 from petct_cli.metrics.table import arrange

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.score_records import Score as ScoreRecord
 from petct_cli.metrics.glossary import name_of
 from petct_cli.metrics.interval_plot import CONTROL, SHAPES, Line, Point, interval_plot, marker
 from petct_cli.metrics.verdict import Verdict, verdict

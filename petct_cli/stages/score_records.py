@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petct_cli import __version__
-from petct_cli.core.records import Comparison, ProvenanceEntry
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.records import ProvenanceEntry
+from petct_cli.core.score_records import Comparison
+from petct_cli.core.score_records import Score as ScoreRecord
 from petct_cli.metrics.statistics import Floats, Resampler, counted, holm, interval, p_value, sum_by_unit
 
 if TYPE_CHECKING:

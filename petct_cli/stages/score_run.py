@@ -12,8 +12,9 @@ import numpy as np
 
 from petct_cli.core.hashing import sha256_json
 from petct_cli.core.provenance import entry
-from petct_cli.core.records import Comparison, ProvenanceEntry, SampleScore
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.records import ProvenanceEntry
+from petct_cli.core.score_records import Comparison, SampleScore
+from petct_cli.core.score_records import Score as ScoreRecord
 from petct_cli.metrics.statistics import Floats, Resampler
 from petct_cli.stages.score_input import SystemInput, listed, with_promised_lesions
 from petct_cli.stages.score_pairs import completed, pairings

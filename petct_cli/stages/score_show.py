@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, TextIO
 
 from petct_cli.core.errors import UsageError
-from petct_cli.core.records import Comparison, Record
-from petct_cli.core.records import Score as ScoreRecord
+from petct_cli.core.records import Record
+from petct_cli.core.score_records import Comparison
+from petct_cli.core.score_records import Score as ScoreRecord
 from petct_cli.stages.score import Score
 
 _FORMS = ("jsonl", "table", "md", "latex", "csv", "html")
